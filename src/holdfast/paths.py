@@ -1,0 +1,34 @@
+"""Where things lie: in the checkout, in the user's cache and state folders (XDG Base Directory Specification)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TEMPLATES = ROOT / "templates"
+LOCKS = ROOT / "locks"
+GROUP_DATA = ROOT / "group_data"
+ONHOST = ROOT / "src" / "holdfast_onhost"
+
+
+def hosts_file() -> Path:
+    """hosts.yml of this checkout; $HOLDFAST_HOSTS names another one."""
+    return Path(os.environ.get("HOLDFAST_HOSTS") or ROOT / "hosts.yml")
+
+
+def _xdg(variable: str, fallback: str) -> Path:
+    value = os.environ.get(variable, "")
+    # The specification says that a relative path in the variable is to be ignored.
+    base = Path(value) if value.startswith("/") else Path.home() / fallback
+    return base / "holdfast"
+
+
+def cache_dir() -> Path:
+    """What can be made again: the depot, base trees, wheels."""
+    return _xdg("XDG_CACHE_HOME", ".cache")
+
+
+def state_dir() -> Path:
+    """What belongs to running labs: keys, addresses, process ids."""
+    return _xdg("XDG_STATE_HOME", ".local/state")

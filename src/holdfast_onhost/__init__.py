@@ -1,0 +1,1 @@
+"""Programs that run on the workstation itself: standard library only, Python 3.10 and later."""
