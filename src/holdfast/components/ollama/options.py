@@ -1,0 +1,70 @@
+"""Options of the Ollama servers: what all share, and what an instance has for itself."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from holdfast.components.models.options import ModelName
+from holdfast.settings.section import Section
+
+# Go's time.ParseDuration, or seconds; negative: for ever (ollama envconfig/config.go).
+Duration = Annotated[str, Field(pattern=r"^-?([0-9]+(\.[0-9]+)?(ms|s|m|h))+$|^-?[0-9]+$")]
+
+
+class Instance(Section):
+    """One Ollama server: one role, one model, a port of its own, the GPUs that it may use."""
+
+    model: ModelName = Field(description="The model this instance is for, with its tag.", examples=["qwen2.5-coder:32b"])
+    gpus: list[str] = Field(
+        default_factory=list,
+        description="Names out of `gpus`. The instance sees these cards and no other. Empty: the CPU, which "
+        "`require_gpu: false` must allow.",
+        examples=[["left"], ["left", "right"]],
+    )
+    port: int = Field(
+        ge=1024, le=32767, description="TCP port on 127.0.0.1; below the range from which the kernel lends ports.",
+        examples=[11434],
+    )  # fmt: skip
+    context: int = Field(
+        default=16384, ge=512, le=1_048_576,
+        description="Context of one request in tokens. Open WebUI and Aider use the same number.",
+    )  # fmt: skip
+    parallel: int = Field(
+        default=1, ge=1, le=16, description="Requests answered at once; each has a whole context in VRAM."
+    )
+    kv_type: Literal["f16", "q8_0", "q4_0"] = Field(
+        default="q8_0", description="Number format of the KV cache: q8_0 takes about half of f16, q4_0 about a quarter."
+    )
+    keep_alive: Duration = Field(
+        default="30m", description="How long an idle model stays loaded; 0: not at all, negative: for ever."
+    )
+    flash_attention: bool = Field(
+        default=True, description="Flash attention; a quantized KV cache needs it, and a 3090 has it."
+    )
+    load_timeout: Duration = Field(
+        default="0", description="How long a load may stall before Ollama gives up; 0: never."
+    )
+
+
+class Options(Section):
+    """What all instances share."""
+
+    cache_ram_mib: int = Field(
+        default=2048, ge=0, le=1_048_576, description="Main memory for the prompts' cache of one instance, in MiB; 0: none."
+    )
+    llm_library: Literal["", "cuda_v12", "cuda_v13"] = Field(
+        default="cuda_v12",
+        description="The CUDA library in use. cuda_v12 holds real code for these cards; cuda_v13 is compiled on the first "
+        "load, which takes minutes. Empty: Ollama's own choice.",
+    )
+    memory_deny_write_execute: bool = Field(
+        default=True, description="No memory that is writable and executable at once (systemd's MemoryDenyWriteExecute)."
+    )
+    ready_timeout_s: int = Field(
+        default=120, ge=5, le=3600, description="Seconds within which a started server must answer; finding GPUs takes time."
+    )
+    devices_wait_s: int = Field(
+        default=60, ge=0, le=3600, description="Seconds that a unit waits at boot for a driver that is still loading."
+    )
