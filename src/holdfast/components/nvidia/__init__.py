@@ -1,0 +1,1 @@
+"""The NVIDIA driver: what the machine has, in one look."""

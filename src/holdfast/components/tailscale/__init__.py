@@ -1,0 +1,1 @@
+"""The tailnet: the only way in from outside."""
