@@ -19,6 +19,9 @@ class Progress(Protocol):
     def bytes(self, done: int, total: int | None, label: str) -> None:
         """How far a transfer is, in bytes; ``total`` None where the size is unknown."""
 
+    def step(self, n: int, of: int, label: str) -> None:
+        """Step ``n`` of ``of`` begins; ``label`` says what it does."""
+
 
 class Quiet:
     """Says nothing."""
@@ -31,6 +34,9 @@ class Quiet:
         pass
 
     def bytes(self, done: int, total: int | None, label: str) -> None:
+        pass
+
+    def step(self, n: int, of: int, label: str) -> None:
         pass
 
 
