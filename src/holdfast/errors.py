@@ -16,16 +16,21 @@ class HoldfastError(Exception):
 
     def render(self) -> str:
         """The text for a terminal; always ends in a ``Fix:`` line."""
-        lines = [f"error: {self.message}"]
+        lines = [f"error: {_visible(self.message, keep=chr(10))}"]
         if self.where:
-            lines.append(f"  at: {self.where}")
+            lines.append(f"  at: {_visible(self.where)}")
         if self.allowed:
-            lines.append(f"  allowed: {self.allowed}")
-        lines.append(f"Fix: {self.fix or 'see docs/troubleshooting.md'}")
+            lines.append(f"  allowed: {_visible(self.allowed)}")
+        lines.append(f"Fix: {_visible(self.fix) or 'see docs/troubleshooting.md'}")
         return "\n".join(lines)
 
     def __str__(self) -> str:
         return self.render()
+
+
+def _visible(text: str, keep: str = "") -> str:
+    """``text`` with what a terminal would obey (control characters, line ends but those in ``keep``) written out."""
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
 
 
 class SettingsError(HoldfastError):

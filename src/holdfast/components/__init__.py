@@ -1,0 +1,1 @@
+"""One folder a component: options.py, deploy.py, facts.py, operations.py (those that are needed)."""

@@ -1,0 +1,58 @@
+"""The base: packages, trusted authorities, the programs of holdfast_onhost, uv."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pyinfra.api import deploy
+
+from holdfast.components.base.operations import authorities, uv
+from holdfast.errors import SettingsError
+from holdfast.operations.packages import packages
+from holdfast.operations.place import Directory, place
+from holdfast.operations.tree import tree
+from holdfast.paths import LOCKS, ONHOST
+from holdfast.settings import Workstation
+
+# Each for one reason: the readers of facts (python3), virtual environments (python3-venv), archives (zstd), fetching
+# and health checks (ca-certificates, curl), Aider's repositories (git), tunnels' rules (iptables comes with tailscale).
+PACKAGES = ("python3", "python3-venv", "ca-certificates", "curl", "zstd", "git")
+
+
+@deploy("Base")
+def base(ws: Workstation) -> None:
+    """Everything the other components stand on."""
+    packages(
+        name="Install base packages",
+        packages=[*PACKAGES, *ws.base.packages],
+        lock_timeout_s=ws.base.apt_lock_timeout_s,
+    )
+    place(
+        name="Make Holdfast's directories",
+        entries=[
+            Directory("/etc/holdfast"),
+            Directory("/usr/local/lib/holdfast"),
+            Directory("/var/lib/holdfast"),
+            Directory("/var/cache/holdfast"),
+            Directory("/opt/holdfast"),
+        ],
+    )
+    authorities(name="Trust the declared certificate authorities", certificates=_certificates(ws))
+    tree(name="Ship the on-host programs", src=ONHOST, dest="/usr/local/lib/holdfast/holdfast_onhost")
+    uv(name="Install uv", lock=(LOCKS / "python" / "uv.txt").read_text())
+
+
+def _certificates(ws: Workstation) -> dict[str, str]:
+    """File name on the machine -> PEM text."""
+    out = {}
+    for entry in ws.base.ca_certificates:
+        path = Path(entry).expanduser()
+        try:
+            out[f"holdfast-{path.stem}.crt"] = path.read_text()
+        except OSError as error:
+            raise SettingsError(
+                f"{path} cannot be read: {error.strerror}",
+                where=f"{ws.name}.base.ca_certificates",
+                fix=f"put the PEM file at {path}",
+            ) from None
+    return out

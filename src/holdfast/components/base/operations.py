@@ -1,0 +1,91 @@
+"""Trusted authorities, and uv."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pyinfra import host
+from pyinfra.api import StringCommand, operation
+
+from holdfast.operations.place import File, Paths, differing, payload, write_entries
+from holdfast.operations.remote import PythonFact, program
+
+CERTIFICATES = "/usr/local/share/ca-certificates"
+
+
+def read_authorities(bundle: str, certificates: dict[str, str]) -> Any:
+    """Runs on the host: which of ``certificates`` are not in the bundle that update-ca-certificates makes."""
+    try:
+        with open(bundle) as f:
+            text = f.read()
+    except OSError:
+        text = ""
+    return [name for name, pem in certificates.items() if pem.strip() not in text]
+
+
+class Untrusted(PythonFact):
+    """Names of the declared certificates that the machine does not trust yet; see read_authorities."""
+
+    reader = staticmethod(read_authorities)
+
+
+@operation()
+def authorities(certificates: Mapping[str, str]) -> Iterator[StringCommand]:
+    """``{file name: PEM}`` into the machine's trusted authorities; the bundle itself is looked at, not only the files."""
+    if not certificates:
+        host.noop("no authorities declared")
+        return
+    entries = [File(f"{CERTIFICATES}/{name}", pem) for name, pem in certificates.items()]
+    changed = differing(entries, Paths.read(host, paths=[e.path for e in entries], contents=[]))
+    untrusted = Untrusted.read(host, bundle="/etc/ssl/certs/ca-certificates.crt", certificates=dict(certificates))
+    if not changed and untrusted == []:
+        host.noop(f"{len(certificates)} authorities are trusted")
+        return
+    if changed:
+        source = program(write_entries, entries=[payload(e) for e in changed])
+        yield StringCommand("python3", "-I", "-S", "-", ">/dev/null", _stdin=source)
+    yield StringCommand("update-ca-certificates >/dev/null")
+
+
+def read_uv(link: str) -> Any:
+    """Runs on the host: the lock hash that the installed uv was made from; empty when it does not run."""
+    import os
+    import subprocess
+
+    try:
+        with open(os.path.join(link, ".holdfast-lock")) as f:
+            marker = f.read().strip()
+        subprocess.run([os.path.join(link, "bin", "uv"), "--version"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return marker
+
+
+class Uv(PythonFact):
+    """Which lock the installed uv was made from; see read_uv."""
+
+    reader = staticmethod(read_uv)
+
+
+@operation()
+def uv(lock: str) -> Iterator[StringCommand]:
+    """uv in a virtual environment of its own at /opt/holdfast/uv, from a requirement with hashes (``lock``: its text)."""
+    digest = hashlib.sha256(lock.encode()).hexdigest()[:12]
+    if Uv.read(host, link="/opt/holdfast/uv") == digest:
+        host.noop("uv is as pinned")
+        return
+    home = f"/opt/holdfast/uv-{digest}"
+    # PIP_CERT: pip brings authorities of its own; the machine's are the ones its owner decided on.
+    yield StringCommand(
+        f"set -e; umask 022; rm -rf {home}; python3 -m venv {home}; "
+        f"cat > {home}/requirements.txt; "
+        f"out=$(PIP_CERT=/etc/ssl/certs/ca-certificates.crt PIP_DISABLE_PIP_VERSION_CHECK=1 {home}/bin/pip install -q "
+        f'--no-deps --require-hashes -r {home}/requirements.txt 2>&1) || {{ echo "$out" | tail -n 8 >&2; exit 1; }}; '
+        f"echo {digest} > {home}/.holdfast-lock; ln -sfn {shlex.quote(home.rsplit('/', 1)[1])} /opt/holdfast/.uv; "
+        "mv -T /opt/holdfast/.uv /opt/holdfast/uv; "
+        f'for d in /opt/holdfast/uv-*; do [ "$d" = {home} ] || rm -rf "$d"; done',
+        _stdin=lock,
+    )

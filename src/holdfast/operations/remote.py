@@ -1,0 +1,61 @@
+"""Facts that carry their own source: nothing on the host is trusted to be there or to be of this version."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from pyinfra.api import FactBase, StringCommand
+from pyinfra.api.exceptions import FactProcessError
+
+# Without python3 (a bare machine) a fact says so and is read as "nothing is there".
+_PYTHON = "command -v python3 >/dev/null 2>&1 || { echo null; exit 0; }; exec python3 -I -S -"
+
+
+def program(function: Callable[..., Any], **arguments: Any) -> str:
+    """The source of a Python program (standard library only, 3.10+) that prints ``function(**arguments)`` as JSON."""
+    source = inspect.getsource(function)
+    return (
+        f"import json, sys\n{source}\n"
+        f"print(json.dumps({function.__name__}(**json.loads({json.dumps(json.dumps(arguments))}))))\n"
+    )
+
+
+class PythonFact(FactBase[Any]):
+    """A fact whose reader is a Python function sent by stdin: ``host.get_fact(MyFact, _stdin=MyFact.source(...))``.
+
+    The value is the function's JSON result, or ``None`` on a machine without python3.
+    """
+
+    abstract: ClassVar[bool] = True
+    # The function that runs on the host. It imports what it needs inside its body.
+    reader: ClassVar[Callable[..., Any]]
+
+    @staticmethod
+    def default() -> Any:
+        return None
+
+    @classmethod
+    def source(cls, **arguments: Any) -> str:
+        return program(cls.reader, **arguments)
+
+    @classmethod
+    def read(cls, host: Any, **arguments: Any) -> Any:
+        """The fact's value on ``host``: one round trip."""
+        return host.get_fact(cls, _stdin=cls.source(**arguments))
+
+    def command(self) -> StringCommand:
+        return StringCommand(_PYTHON)
+
+    def process(self, output: list[str]) -> Any:
+        try:
+            return json.loads(output[-1])
+        except (IndexError, ValueError) as error:
+            raise FactProcessError(f"{type(self).__name__}: not JSON: {output[-3:]}") from error
+
+
+def python_command(source: str) -> StringCommand:
+    """Run ``source`` on the host with python3; it travels by stdin and so stands in no argv, log or file."""
+    return StringCommand("python3", "-I", "-S", "-", _stdin=source)

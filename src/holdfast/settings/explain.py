@@ -1,0 +1,64 @@
+"""Validation errors in words: the key's path, what was given, what is allowed, the nearest known key."""
+
+from __future__ import annotations
+
+import difflib
+import typing
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from holdfast.errors import SettingsError
+
+SHOWN = 8
+
+
+def settings_error(error: ValidationError, model: type[BaseModel], root: str, where: str) -> SettingsError:
+    """One SettingsError for all problems in ``error``; ``root`` is the host's name, ``where`` the file it came from."""
+    problems, fixes = [], []
+    found = error.errors(include_url=False)
+    for item in found[:SHOWN]:
+        loc = tuple(item["loc"])
+        path = ".".join([root, *map(str, loc)])
+        if item["type"] == "extra_forbidden":
+            known = _known_keys(model, loc[:-1])
+            near = difflib.get_close_matches(str(loc[-1]), known, n=1, cutoff=0.5)
+            problems.append(f"{path}: unknown key" + (f", nearest known: {near[0]}" if near else ""))
+            fixes.append(
+                f"write {near[0]} instead of {loc[-1]}" if near else f"remove {path}; known here: {', '.join(known)}"
+            )
+        elif item["type"] == "missing":
+            problems.append(f"{path}: missing")
+            fixes.append(f"add {path} (docs/settings.md)")
+        else:
+            message = item["msg"].removeprefix("Value error, ")
+            given = "" if not loc else f" (given: {_short(item['input'])})"
+            problems.append(f"{path}: {message}{given}")
+            fixes.append(f"correct {path}: {message}")
+    if len(found) > SHOWN:
+        problems.append(f"and {len(found) - SHOWN} more")
+    return SettingsError("; ".join(problems), where=where, allowed="see docs/settings.md", fix=fixes[0])
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "…"
+
+
+def _known_keys(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    """The keys that the options know at ``loc``."""
+    here: Any = model
+    for step in loc:
+        if _is_model(here):
+            field = here.model_fields.get(str(step))
+            here = field.annotation if field else None
+        else:
+            # dict[str, Model] or list[Model]: one step down to what it holds.
+            here = next(iter(typing.get_args(here)[-1:]), None)
+    while here is not None and not _is_model(here):
+        here = next((a for a in typing.get_args(here) if a is not type(None)), None)
+    return sorted(here.model_fields) if here is not None else []
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

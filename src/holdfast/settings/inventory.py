@@ -1,0 +1,39 @@
+"""What inventory.py gives to pyinfra: the hosts, each in its profile's group, with its block as the one key ``site``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from holdfast.settings.loader import resolve, sites
+from holdfast.settings.workstation import Workstation
+
+
+def groups() -> dict[str, Any]:
+    """pyinfra's groups: ``all`` with the data of each host, and one list of names for each profile in use.
+
+    Every host is validated here, because pyinfra connects after inventory.py and before deploy.py: a wrong value stops
+    the run before anything is reached. Raises SettingsError.
+    """
+    everyone: list[tuple[str, dict[str, Any]]] = []
+    by_profile: dict[str, Any] = {}
+    for name, site in sites().items():
+        ws = resolve(site)
+        address = "@local" if ws.local else name
+        everyone.append((address, {"site": site, **connection(ws)}))
+        by_profile.setdefault(ws.profile, []).append(address)
+        if ws.local:
+            # pyinfra calls this host @local; the group makes `--limit gpu-box` find it.
+            by_profile[name] = [address]
+    return {"all": everyone, **by_profile}
+
+
+def connection(ws: Workstation) -> dict[str, Any]:
+    """pyinfra's ssh_* data for one host."""
+    ssh = ws.ssh
+    data: dict[str, Any] = {
+        "ssh_hostname": ssh.hostname, "ssh_user": ssh.user, "ssh_port": ssh.port, "ssh_key": ssh.key_file,
+        "ssh_config_file": ssh.config_file,
+    }  # fmt: skip
+    # pyinfra's default, accept-new, overrides what ssh_config says; a key that is not known is the operator's to accept.
+    data["ssh_strict_host_key_checking"] = "yes" if ssh.config_file else "accept-new"
+    return {k: v for k, v in data.items() if v}

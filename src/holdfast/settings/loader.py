@@ -1,0 +1,108 @@
+"""The one loader: inventory.py, deploy.py, the command line and the tests all come through here."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+import runpy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from holdfast.errors import SettingsError
+from holdfast.paths import GROUP_DATA, hosts_file
+from holdfast.settings.document import read_mapping
+from holdfast.settings.explain import settings_error
+from holdfast.settings.merge import merge, nested
+from holdfast.settings.workstation import NAME, Workstation
+
+# pyinfra takes both as groups: a host called so would mean many hosts (notes in docs/development.md).
+RESERVED = {"all", "inventory"}
+
+
+def profiles() -> dict[str, dict[str, Any]]:
+    """Every hardware profile: name -> its literals."""
+    return {p.stem: _profile(p) for p in sorted(GROUP_DATA.glob("*.py")) if not p.stem.startswith("_")}
+
+
+def _profile(path: Path) -> dict[str, Any]:
+    return {k: v for k, v in runpy.run_path(str(path)).items() if not k.startswith("_") and k != "annotations"}
+
+
+def sites() -> dict[str, dict[str, Any]]:
+    """Every host that is known here: name -> its block, ``name`` included. hosts.yml first, then labs that run."""
+    path = hosts_file()
+    blocks: dict[str, Any] = read_mapping(path) if path.exists() else {}
+    found = {name: _site(name, block, str(path)) for name, block in blocks.items()}
+    from holdfast.lab import state
+
+    for lab in state.running():
+        if lab.name in found:
+            raise SettingsError(
+                f"host {lab.name!r} is also the name of a running lab",
+                where=str(path),
+                fix=f"rename {lab.name} in {path}",
+            )
+        found[lab.name] = {**lab.site, "name": lab.name}
+    return {name: _with_set(name, site) for name, site in found.items()}
+
+
+def _site(name: str, block: Any, where: str) -> dict[str, Any]:
+    if not re.match(NAME, name):
+        allowed = "small letters, digits, - and _, at most 31, a letter first"
+        raise SettingsError(f"host name {name!r:.60}", where=where, allowed=allowed, fix="rename the host")
+    if name in RESERVED or name in profiles():
+        taken = "a hardware profile is called so" if name in profiles() else "pyinfra uses the word"
+        raise SettingsError(f"a host cannot be called {name!r}: {taken}", where=where, fix="rename the host")
+    if not isinstance(block, dict):
+        raise SettingsError(f"{name}: {block!r:.60} is no mapping", where=where, fix="see hosts.example.yml")
+    if "name" in block:
+        raise SettingsError(
+            f"{name}.name: unknown key", where=where, fix=f"remove {name}.name; the key above is the name"
+        )
+    return {**block, "name": name}
+
+
+def _with_set(name: str, site: dict[str, Any]) -> dict[str, Any]:
+    """``up --set path=value`` arrives in the environment, for one host by name."""
+    given = json.loads(os.environ.get("HOLDFAST_SET") or "{}")
+    return merge(site, nested(given["values"])) if given.get("host") == name else site
+
+
+def resolve(site: Mapping[str, Any], profile: Mapping[str, Any] | None = None, where: str = "") -> Workstation:
+    """The validated settings of one host. ``profile`` defaults to the literals of the profile that the site names."""
+    name, wanted = str(site.get("name", "?")), site.get("profile")
+    where = where or str(hosts_file())
+    if profile is None:
+        known = profiles()
+        if not isinstance(wanted, str) or wanted not in known:
+            near = difflib.get_close_matches(str(wanted), known, n=1)
+            fix = f"write profile: {near[0]}" if near else f"write profile: {next(iter(known))}"
+            raise SettingsError(f"{name}.profile is {wanted!r:.60}", where=where, allowed=", ".join(known), fix=fix)
+        profile = known[wanted]
+    try:
+        return Workstation.model_validate(merge(profile, site))
+    except ValidationError as error:
+        raise settings_error(error, Workstation, name, where) from None
+    except RecursionError:
+        raise SettingsError(f"{name}: nested too deeply", where=where, fix="see hosts.example.yml") from None
+
+
+def from_host_data(data: Mapping[str, Any]) -> Workstation:
+    """As pyinfra hands it over: the profile's keys, ``site``, and pyinfra's own ``ssh_*`` and ``_*`` keys."""
+    profile = {k: v for k, v in data.items() if k != "site" and not k.startswith(("ssh_", "_", "holdfast_"))}
+    return resolve(data["site"], profile)
+
+
+def load(name: str) -> Workstation:
+    """The settings of the host called ``name``. An unknown name is an error that lists the known ones (exit code 2)."""
+    known = sites()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        fix = f"./holdfast … {near[0]}" if near else f"add it to {hosts_file()} (hosts.example.yml shows how)"
+        raise SettingsError(f"unknown host {name!r}", allowed=", ".join(known) or "no host is known yet", fix=fix)
+    return resolve(known[name])

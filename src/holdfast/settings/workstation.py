@@ -1,0 +1,111 @@
+"""Workstation: everything that is known about one machine before it is touched."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from holdfast.components.aider.options import Options as Aider
+from holdfast.components.base.options import Options as Base
+from holdfast.components.models.options import Options as Models
+from holdfast.components.nvidia.options import Options as Nvidia
+from holdfast.components.ollama.options import Instance
+from holdfast.components.ollama.options import Options as Ollama
+from holdfast.components.open_webui.options import Options as OpenWebui
+from holdfast.components.tailscale.options import Options as Tailscale
+from holdfast.settings.section import Section
+
+NAME = r"^[a-z][a-z0-9_-]{0,30}$"
+_PCI = re.compile(r"^(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}):([01][0-9a-f])\.([0-7])$")
+
+
+def _pci_address(value: str) -> str:
+    found = _PCI.match(value.lower())
+    if not found:
+        raise ValueError('not a PCI address; write it as lspci shows it, in quotes: "01:00.0"')
+    domain, bus, device, function = found.groups()
+    return f"{int(domain or '0', 16):04x}:{bus}:{device}.{function}"
+
+
+def _depot(value: str) -> str:
+    if value and not re.match(r"^(https?://[^\s]+|/[^\s]*)$", value):
+        raise ValueError("not a depot; an absolute path on the machine or an http(s) URL")
+    return value.rstrip("/")
+
+
+Name = Annotated[str, Field(pattern=NAME)]
+PciAddress = Annotated[str, AfterValidator(_pci_address)]
+
+
+class Ssh(Section):
+    """How to reach the machine; what is left out comes from ~/.ssh/config."""
+
+    hostname: str = Field(
+        default="", description="Address or name; empty: the host's own name.", examples=["192.168.1.20"]
+    )
+    user: str = Field(default="", description="Login name; an ordinary user who may sudo.", examples=["ada"])
+    port: int = Field(default=0, ge=0, le=65535, description="TCP port; 0: ssh's own choice.")
+    key_file: str = Field(default="", description="Private key on this computer.", examples=["~/.ssh/id_ed25519"])
+    config_file: str = Field(default="", description="An ssh_config to use in place of ~/.ssh/config.")
+
+
+class Workstation(Section):
+    """One machine: what it is. What to do once is an argument of a command."""
+
+    name: Name = Field(description="The host's name in hosts.yml.")
+    profile: Name = Field(description="Hardware profile: the name of a file in group_data/.", examples=["dual_3090"])
+    local: bool = Field(default=False, description="True for the computer that Holdfast itself runs on (`@local`).")
+    ssh: Ssh = Field(default_factory=Ssh, description="How to reach the machine.")
+    login_user: Name = Field(description="The person's account on the machine: gets Aider.", examples=["ada"])
+    gpus: dict[Name, PciAddress] = Field(
+        default_factory=dict, description="The cards: a name of yours for each PCI address (`lspci -D | grep -i nvidia`).",
+        examples=[{"left": "01:00.0", "right": "21:00.0"}],
+    )  # fmt: skip
+    require_gpu: bool = Field(
+        default=True, description="False allows models to run on the CPU where the declared cards are not there."
+    )
+    depot: Annotated[str, AfterValidator(_depot)] = Field(
+        default="", description="Where downloads come from: empty for the vendors' addresses, else a folder on the machine "
+        "or one URL with the same files (docs/rebuild.md).", examples=["/mnt/usb/holdfast-depot", "http://nas.lan:8000"],
+    )  # fmt: skip
+    instances: dict[Name, Instance] = Field(min_length=1, description="The Ollama servers, by role.")
+    base: Base = Field(default_factory=Base, description="Packages and authorities.")
+    nvidia: Nvidia = Field(default_factory=Nvidia, description="The driver.")
+    models: Models = Field(default_factory=Models, description="Where models come from and where they lie.")
+    ollama: Ollama = Field(default_factory=Ollama, description="What all instances share.")
+    open_webui: OpenWebui = Field(default_factory=OpenWebui, description="The browser's door.")
+    aider: Aider = Field(default_factory=Aider, description="The coding assistant at the workstation.")
+    tailscale: Tailscale = Field(default_factory=Tailscale, description="The only way in from outside.")
+
+    @model_validator(mode="after")
+    def _cross_checks(self) -> Self:
+        for role, instance in self.instances.items():
+            for gpu in instance.gpus:
+                if gpu not in self.gpus:
+                    known = ", ".join(self.gpus) or "none"
+                    raise ValueError(f"instances.{role}.gpus names {gpu!r}, which gpus does not (known: {known})")
+        ports = Counter([i.port for i in self.instances.values()] + [self.open_webui.port])
+        doubled = [str(port) for port, count in ports.items() if count > 1]
+        if doubled:
+            raise ValueError(f"port {', '.join(doubled)} is used twice among instances and open_webui")
+        addresses = Counter(self.gpus.values())
+        twice = [address for address, count in addresses.items() if count > 1]
+        if twice:
+            raise ValueError(f"gpus: {', '.join(twice)} has two names")
+        for key in ("architect", "editor"):
+            role = getattr(self.aider, key)
+            if role not in self.instances:
+                raise ValueError(
+                    f"aider.{key} names {role!r}, which instances does not (known: {', '.join(self.instances)})"
+                )
+        return self
+
+    @classmethod
+    def of(cls, data: Any) -> Workstation:
+        """The settings in pyinfra's ``host.data``: its ``site`` over the profile. Raises SettingsError."""
+        from holdfast.settings.loader import from_host_data
+
+        return from_host_data(data.dict() if hasattr(data, "dict") else dict(data))

@@ -1,0 +1,127 @@
+"""One loader for everything: merging, cross-checks, and errors that name path, value, range and the nearest key."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from holdfast.errors import SettingsError
+from holdfast.paths import ROOT
+from holdfast.settings.loader import load, profiles, resolve, sites
+from holdfast.settings.merge import merge, nested
+
+BLOCK = {
+    "profile": "dual_3090",
+    "login_user": "ada",
+    "gpus": {"left": "01:00.0", "right": "21:00.0"},
+}
+
+
+def site(**changes: Any) -> dict[str, Any]:
+    return merge({"name": "gpu-box", **BLOCK}, changes)
+
+
+@pytest.fixture
+def hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Writes hosts.yml and points the loader at it."""
+
+    def write(text: str | bytes) -> Path:
+        path = tmp_path / "hosts.yml"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        monkeypatch.setenv("HOLDFAST_HOSTS", str(path))
+        return path
+
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return write
+
+
+def test_a_host_changes_one_key_of_an_instance_and_keeps_the_rest() -> None:
+    ws = resolve(site(instances={"coder": {"context": 8192}}))
+    assert ws.instances["coder"].context == 8192
+    assert ws.instances["coder"].model == "qwen2.5-coder:32b"
+    assert set(ws.instances) == {"coder", "reasoner"}
+
+
+def test_null_removes_and_lists_replace() -> None:
+    assert merge({"a": {"b": 1, "c": [1, 2]}}, {"a": {"b": None, "c": [3]}}) == {"a": {"c": [3]}}
+
+
+def test_set_paths_become_mappings() -> None:
+    assert nested({"a.b": 1, "a.c": None, "d": 2}) == {"a": {"b": 1, "c": None}, "d": 2}
+
+
+def test_set_reaches_only_the_host_it_names(hosts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    hosts((ROOT / "hosts.example.yml").read_text())
+    monkeypatch.setenv("HOLDFAST_SET", '{"host": "gpu-box", "values": {"instances.coder.context": 2048}}')
+    assert load("gpu-box").instances["coder"].context == 2048
+    monkeypatch.setenv("HOLDFAST_SET", '{"host": "other", "values": {"instances.coder.context": 2048}}')
+    assert load("gpu-box").instances["coder"].context == 12288
+
+
+def test_pci_addresses_get_their_domain() -> None:
+    assert resolve(site()).gpus == {"left": "0000:01:00.0", "right": "0000:21:00.0"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"instances": {"coder": {"contxt": 8192}}}, ["gpu-box.instances.coder.contxt", "context"]),
+        ({"instances": {"coder": {"context": "many"}}}, ["gpu-box.instances.coder.context", "'many'", "integer"]),
+        ({"instances": {"coder": {"context": 3}}}, ["gpu-box.instances.coder.context", "greater than or equal to 512"]),
+        ({"instances": {"coder": {"gpus": ["middle"]}}}, ["middle", "left, right"]),
+        ({"instances": {"coder": {"port": 11435}}}, ["11435", "twice"]),
+        ({"gpus": {"left": "slot one"}}, ["gpu-box.gpus.left", "slot one", "lspci"]),
+        ({"gpus": {"left": "21:00.0"}}, ["0000:21:00.0", "two names"]),
+        ({"profile": "dual_309"}, ["dual_309", "dual_3090"]),
+        ({"aider": {"editor": "painter"}}, ["painter", "coder, reasoner"]),
+        ({"depot": "ftp://nas/x"}, ["gpu-box.depot", "ftp://nas/x"]),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_allowed(changes: dict[str, Any], words: list[str]) -> None:
+    with pytest.raises(SettingsError) as caught:
+        resolve(site(**changes))
+    text = caught.value.render()
+    for word in words:
+        assert word in text
+    assert text.splitlines()[-1].startswith("Fix: ") and caught.value.code == 2
+
+
+def test_an_unknown_host_lists_the_known_ones(hosts: Any) -> None:
+    hosts((ROOT / "hosts.example.yml").read_text())
+    with pytest.raises(SettingsError) as caught:
+        load("gpu-bix")
+    assert "gpu-box" in caught.value.render()
+
+
+@pytest.mark.parametrize("name", ["all", "inventory", "dual_3090", "Gpu Box", "-rf", "a" * 40])
+def test_host_names_that_would_mean_something_else_are_refused(hosts: Any, name: str) -> None:
+    hosts(f'"{name}": {{profile: cpu, login_user: ada}}\n')
+    with pytest.raises(SettingsError) as caught:
+        sites()
+    assert name[:20] in caught.value.render()
+
+
+def test_plain_pyinfra_refuses_a_wrong_value_before_connecting(hosts: Any) -> None:
+    from pyinfra.api.exceptions import InventoryError
+
+    hosts("gpu-box: {profile: cpu, login_user: 7}\n")
+    with pytest.raises(InventoryError, match=r"gpu-box\.login_user"):
+        runpy.run_path(str(ROOT / "inventory.py"))
+    hosts("gpu-box: {profile: cpu, login_user: ada}\n")
+    assert runpy.run_path(str(ROOT / "inventory.py"))["cpu"] == ["gpu-box"]
+
+
+def test_the_example_is_valid_and_short(hosts: Any) -> None:
+    text = (ROOT / "hosts.example.yml").read_text()
+    hosts(text)
+    assert load("gpu-box").profile == "dual_3090"
+    assert len(text.splitlines()) <= 15
+
+
+def test_every_profile_resolves_alone() -> None:
+    for name, literals in profiles().items():
+        cards = {gpu: f"{i + 1:02x}:00.0" for i, gpu in enumerate(sorted({g for n in literals["instances"].values() for g in n["gpus"]}))}
+        ws = resolve({"name": "box", "profile": name, "login_user": "ada", "gpus": cards})
+        assert ws.instances
