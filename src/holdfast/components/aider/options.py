@@ -1,0 +1,34 @@
+"""Options of Aider."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from holdfast.settings import Section
+
+
+class Options(Section):
+    """The coding assistant at the workstation."""
+
+    architect: str = Field(default="reasoner", description="The instance that plans.", examples=["reasoner"])
+    editor: str = Field(default="coder", description="The instance that turns a plan into edits.", examples=["coder"])
+    editor_edit_format: Literal["editor-diff", "editor-whole"] = Field(
+        default="editor-diff",
+        description="How the editor writes a change: search-and-replace blocks, or whole files (slower, but small models "
+        "get the form right more often).",
+    )
+    map_tokens: int = Field(
+        default=1024, ge=0, le=65536, description="Tokens of the repository map sent with each prompt; 0: none."
+    )
+    timeout_s: int = Field(
+        default=1800, ge=60, le=86400, description="Longest wait for one answer, in seconds; a 70B reasons for minutes."
+    )
+    python: str = Field(
+        default="python3",
+        pattern=r"^(python3(\.\d+)?|/[\w./-]+|3\.1[12])$",
+        description="Interpreter of the environment: 3.11 or 3.12. Where the machine's own is another (Debian 13: 3.13), "
+        "3.12 is taken from uv's own releases, which needs the network of their host (github.com).",
+        examples=["python3.12"],
+    )

@@ -1,0 +1,45 @@
+"""Open WebUI: environment from a hashed lock, secrets made on the machine, one hardened unit on loopback."""
+
+from __future__ import annotations
+
+from pyinfra.api import deploy
+
+from holdfast.components.open_webui import files
+from holdfast.components.open_webui.operations import credentials, current_environment, retire_bootstrap
+from holdfast.operations.account import account
+from holdfast.operations.answers import answers
+from holdfast.operations.place import Directory, File, place
+from holdfast.operations.unit import unit
+from holdfast.operations.venv import venv
+from holdfast.settings import Workstation
+
+UNIT = "open-webui.service"
+
+
+@deploy("Open WebUI")
+def open_webui(ws: Workstation) -> None:
+    """Comes after the tailnet is joined and published: the address that it answers under is read there at its start."""
+    options = ws.open_webui
+    url = f"http://127.0.0.1:{options.port}"
+    environment = files.environment(ws)
+    account(name="Create the account open-webui", user="open-webui", home="/var/lib/open-webui")
+    venv(name="Install Open WebUI", lock=files.LOCK, dest="/opt/open-webui", python=options.python)
+    place(
+        name="Write Open WebUI's unit and environment",
+        entries=[
+            Directory(files.ETC),
+            File(f"{files.ETC}/open-webui.env", environment),
+            File(f"/etc/systemd/system/{UNIT}", files.unit(ws)),
+        ],
+    )
+    credentials(
+        name="Make Open WebUI's secrets", folder=files.ETC, database=files.DATABASE,
+        email=options.admin_email, person=options.admin_name,
+    )  # fmt: skip
+    unit(name="Run Open WebUI", unit=UNIT, config=environment.rpartition("HOLDFAST_CONFIG=")[2].strip())
+    current_environment(
+        name="Let Open WebUI know its address", unit=UNIT, origin=files.ORIGIN.read_text("utf-8"), port=options.port,
+        extra=options.extra_origins, secret_file=f"{files.ETC}/secret.env",
+    )  # fmt: skip
+    answers(name="Wait for Open WebUI", url=f"{url}/ready", timeout_s=options.start_timeout_s, unit=UNIT)
+    retire_bootstrap(name="Remove the first administrator's file", folder=files.ETC, database=files.DATABASE, url=url)

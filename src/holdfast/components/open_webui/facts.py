@@ -1,0 +1,70 @@
+"""What the machine says about Open WebUI: its secrets, and whether the running server still knows its own address."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from holdfast.operations.remote import PythonFact
+
+
+def read_credentials(folder: str, database: str) -> Any:
+    """Runs on the host: which files exist, and which of them are root's alone. No content."""
+    import os
+    import stat
+
+    def private(name: str) -> bool:
+        try:
+            st = os.lstat(os.path.join(folder, name))
+        except OSError:
+            return False
+        return (
+            stat.S_ISREG(st.st_mode)
+            and stat.S_IMODE(st.st_mode) == 0o600
+            and st.st_uid == st.st_gid == 0
+            and st.st_size > 0
+        )
+
+    return {
+        "secret": private("secret.env"), "password": private("admin-password"), "bootstrap": private("bootstrap.env"),
+        "leftover": os.path.lexists(os.path.join(folder, "bootstrap.env")), "database": os.path.exists(database),
+    }  # fmt: skip
+
+
+class Credentials(PythonFact):
+    """State of the secrets: ``{secret, password, bootstrap, leftover, database}``, each a bool."""
+
+    reader = staticmethod(read_credentials)
+
+
+def read_drift(origin: str, port: int, extra: list[str], unit: str, secret_file: str) -> Any:
+    """Runs on the host: the variables whose value in the running server is not what a restart would give it.
+
+    Only their names: the secret is among them. ``origin``: source of origin.py (the one on the machine may be older).
+    """
+    import subprocess
+
+    show = ["systemctl", "show", "-p", "MainPID", "--value", unit]
+    try:
+        pid = subprocess.run(show, capture_output=True, text=True).stdout.strip()
+        with open(f"/proc/{int(pid)}/environ", "rb") as f:
+            pairs = [p.partition(b"=") for p in f.read().split(b"\0")]
+    except (OSError, ValueError):
+        return {"running": False, "differs": []}
+    running = {k.decode("utf-8", "replace"): v.decode("utf-8", "replace") for k, _, v in pairs}
+    scope: dict[str, Any] = {"__name__": "origin"}
+    exec(compile(origin, "origin.py", "exec"), scope)
+    wanted = dict(scope["wanted"](port, extra, 0)[0])
+    try:
+        with open(secret_file) as secrets:
+            for line in secrets:
+                key, _, value = line.strip().partition("=")
+                wanted.update({key: value} if value else {})
+    except OSError:
+        pass
+    return {"running": True, "differs": sorted(k for k, v in wanted.items() if running.get(k) != v)}
+
+
+class Drift(PythonFact):
+    """Running server against a fresh start; see read_drift."""
+
+    reader = staticmethod(read_drift)
