@@ -1,0 +1,18 @@
+"""The depot: everything the machine downloads, pinned, as static files in one folder.
+
+``fetch`` fills it, ``resolve`` says where a machine takes a pinned artifact from. Hashes come from the git lock or from
+this computer's own record of what it built, never from a depot.
+"""
+
+from __future__ import annotations
+
+from holdfast.depot.address import AptSource, Artifact, resolve, resolve_apt
+from holdfast.depot.lock import Pin
+from holdfast.depot.record import Entry, path, root
+from holdfast.depot.record import load as recorded
+from holdfast.depot.store import fetch, packages_needed, update, verify
+
+__all__ = [
+    "AptSource", "Artifact", "Entry", "Pin", "fetch", "packages_needed", "path", "recorded", "resolve", "resolve_apt", "root",
+    "update", "verify",
+]  # fmt: skip

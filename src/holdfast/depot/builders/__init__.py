@@ -1,0 +1,44 @@
+"""Makers of the official artifacts, in the same shape, for when the vendor cannot be reached.
+
+A builder is a function ``(pin, work, log, progress) -> Built`` that leaves its file in the folder ``work``. What it makes
+is decided by the pin, by locks/go/<name> and by RECIPE: raise RECIPE whenever a change here changes the bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from holdfast.depot.lock import Pin
+from holdfast.progress import Progress
+
+RECIPE = 1
+EPOCH = 1767225600
+"""2026-01-01 00:00:00 UTC: the time on every packed file, so that the same inputs give the same bytes."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a builder made: ``file`` in its work folder, and the versions of parts that no hash pins."""
+
+    file: Path
+    parts: dict[str, str] = field(default_factory=dict)
+
+
+Builder = Callable[[Pin, Path, Path, Progress], Built]
+
+
+def find(name: str) -> Builder:
+    """The builder that a lock entry names."""
+    from holdfast.depot.builders import headscale, ollama, tailscale
+
+    return {"ollama": ollama.build, "tailscale": tailscale.build, "headscale": headscale.build}[name]
+
+
+PROGRAMS: dict[str, dict[str, str]] = {
+    "ollama": {"gcc": "gcc", "g++": "g++", "mmdebstrap": "mmdebstrap", "zstd": "zstd", "tar": "tar"},
+    "tailscale": {"dpkg-deb": "dpkg", "apt-ftparchive": "apt-utils", "gpg": "gnupg"},
+    "headscale": {},
+}
+"""Programs a builder runs -> the Debian package that has them. (Go is brought along as a wheel where it is missing.)"""

@@ -1,0 +1,71 @@
+"""A signed apt repository around one .deb, so that a workstation takes the package as it takes the vendor's."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from holdfast import paths, proc
+
+IDENTITY = "Holdfast depot on this computer <depot@holdfast.invalid>"
+
+
+def key_home() -> Path:
+    """GnuPG's folder with the private key of this computer's repositories: in the cache, 0700, never in the depot."""
+    return paths.cache_dir() / "depot-key"
+
+
+def make(deb: Path, to: Path, suites: tuple[str, ...], log: Path) -> None:
+    """Build pool/, dists/SUITE/ (InRelease signed) and keyring.gpg in the folder ``to``. One key serves all builds."""
+    (to / "pool").mkdir(parents=True)
+    shutil.copyfile(deb, to / "pool" / deb.name)
+    gpg = ["gpg", "--homedir", str(key_home()), "--batch", "--no-tty", "--quiet"]
+    try:
+        _key(gpg, log)
+        exported = [*gpg, "--yes", "--output", str(to / "keyring.gpg"), "--export", IDENTITY]
+        proc.run(exported, log=log)
+        for suite in suites:
+            _suite(to, suite, gpg, log)
+    finally:  # GnuPG starts an agent for every home folder and leaves it behind
+        proc.run(["gpgconf", "--homedir", key_home(), "--kill", "all"], log=log, check=False)
+    for path in [to, *to.rglob("*")]:
+        path.chmod(0o755 if path.is_dir() else 0o644)  # apt reads a file: depot as its own user
+
+
+def _key(gpg: list[str], log: Path) -> None:
+    key_home().mkdir(parents=True, exist_ok=True, mode=0o700)
+    key_home().chmod(0o700)
+    if proc.run([*gpg, "--list-secret-keys", IDENTITY], check=False).returncode:
+        make = [
+            "--pinentry-mode",
+            "loopback",
+            "--passphrase",
+            "",
+            "--quick-generate-key",
+            IDENTITY,
+            "rsa3072",
+            "sign",
+            "never",
+        ]
+        proc.run([*gpg, *make], log=log, fix="apt install gnupg")
+
+
+def _suite(to: Path, suite: str, gpg: list[str], log: Path) -> None:
+    dist = to / "dists" / suite
+    packages = dist / "main" / "binary-amd64" / "Packages"
+    packages.parent.mkdir(parents=True)
+    packages.write_text(proc.run(["apt-ftparchive", "packages", "pool"], cwd=to, fix="apt install apt-utils").stdout)
+    fields = {
+        "Origin": "Holdfast depot",
+        "Label": "Holdfast depot",
+        "Suite": suite,
+        "Codename": suite,
+        "Architectures": "amd64",
+        "Components": "main",
+    }
+    options = [f"-oAPT::FTPArchive::Release::{name}={value}" for name, value in fields.items()]
+    release = proc.run(["apt-ftparchive", *options, "release", dist]).stdout
+    (dist / "Release").write_text(release)
+    sign = [*gpg, "--yes", "--digest-algo", "SHA512", "--local-user", IDENTITY]
+    proc.run([*sign, "--output", dist / "InRelease", "--clearsign", dist / "Release"], log=log)
+    proc.run([*sign, "--armor", "--output", dist / "Release.gpg", "--detach-sign", dist / "Release"], log=log)
