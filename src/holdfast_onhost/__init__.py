@@ -1,1 +1,1 @@
-"""Programs that run on the workstation itself: standard library only, Python 3.10 and later."""
+"""Programs that run on the workstation: the standard library only, Python 3.10 and newer."""

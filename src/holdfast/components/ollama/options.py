@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from holdfast.components.models.options import ModelName
 from holdfast.settings.section import Section
@@ -16,7 +16,7 @@ Duration = Annotated[str, Field(pattern=r"^-?([0-9]+(\.[0-9]+)?(ms|s|m|h))+$|^-?
 class Instance(Section):
     """One Ollama server: one role, one model, a port of its own, the GPUs that it may use."""
 
-    model: ModelName = Field(description="The model this instance is for, with its tag.", examples=["qwen2.5-coder:32b"])
+    model: ModelName = Field(description="The model it is for, with its tag.", examples=["qwen2.5-coder:32b"])
     gpus: list[str] = Field(
         default_factory=list,
         description="Names out of `gpus`. The instance sees these cards and no other. Empty: the CPU, which "
@@ -47,23 +47,32 @@ class Instance(Section):
         default="0", description="How long a load may stall before Ollama gives up; 0: never."
     )
 
+    @model_validator(mode="after")
+    def _quantized_cache_needs_flash_attention(self) -> Self:
+        if self.kv_type != "f16" and not self.flash_attention:
+            raise ValueError(f"kv_type {self.kv_type} needs flash_attention: true (llama.cpp refuses it otherwise)")
+        return self
+
 
 class Options(Section):
     """What all instances share."""
 
     cache_ram_mib: int = Field(
-        default=2048, ge=0, le=1_048_576, description="Main memory for the prompts' cache of one instance, in MiB; 0: none."
+        default=2048, ge=0, le=1_048_576,
+        description="Main memory for the prompts' cache of one instance, in MiB; 0: none.",
     )
     llm_library: Literal["", "cuda_v12", "cuda_v13"] = Field(
         default="cuda_v12",
-        description="The CUDA library in use. cuda_v12 holds real code for these cards; cuda_v13 is compiled on the first "
-        "load, which takes minutes. Empty: Ollama's own choice.",
+        description="The CUDA library in use. cuda_v12 holds code for these cards; cuda_v13 is compiled on the first load, "
+        "which takes minutes. Empty: Ollama's own choice.",
     )
     memory_deny_write_execute: bool = Field(
-        default=True, description="No memory that is writable and executable at once (systemd's MemoryDenyWriteExecute)."
+        default=True,
+        description="No memory that is writable and executable at once (systemd's MemoryDenyWriteExecute).",
     )
     ready_timeout_s: int = Field(
-        default=120, ge=5, le=3600, description="Seconds within which a started server must answer; finding GPUs takes time."
+        default=120, ge=5, le=3600,
+        description="Seconds within which a started server must answer; it looks for GPUs first, which takes time.",
     )
     devices_wait_s: int = Field(
         default=60, ge=0, le=3600, description="Seconds that a unit waits at boot for a driver that is still loading."

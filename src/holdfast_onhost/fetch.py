@@ -1,0 +1,206 @@
+#!/usr/bin/python3
+"""fetch.py URL SIZE SHA256 PATH: the file at URL lands at PATH whole and checked, or not at all.
+
+SIZE is in bytes, or '-' if unknown.  URL is http://, https:// or file://.  A kill or a power cut costs little: the next
+run goes on where this one was.  Progress: JSON lines on stdout.  Exit codes: 0 done, 1 failed, 2 wrong usage, 75 the
+other side was not to be had (try later).
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import os
+import re
+import sys
+import time
+from dataclasses import dataclass, field
+from hashlib import sha256 as _sha256
+
+if __package__ in (None, ""):  # run by its path: let the package be found
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from holdfast_onhost import fetch_disk, fetch_http, fetch_progress
+from holdfast_onhost.fetch_errors import FetchError, Unreachable
+from holdfast_onhost.fetch_part import CHUNK, Part
+
+_BUSY = (408, 425, 429)  # as every 5xx: the same request may succeed later
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How patiently and how fast; times in seconds."""
+
+    stall: float = 30.0  # without a byte, until the connection is given up
+    tries: int = 8  # in a row without a new byte
+    pause: float = 0.5  # before the second try; doubles up to 30
+    limit: float = 0.0  # bytes per second; 0: no limit
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def fetch(url: str, size: int | None, sha256: str | None, path: str, *, part: str | None = None,
+          report: fetch_progress.Report = fetch_progress.silent, manner: "Manner | None" = None) -> str:  # fmt: skip
+    """Puts the file at `url` at `path`; returns its SHA-256 in hex.
+
+    `size` in bytes and `sha256` in hex are what it must be (None: unknown; without a hash nothing is
+    resumed over runs).
+    `part` is where the unfinished file lies, on the same file system (default: PATH.part).  Raises FetchError.
+    """
+    manner = manner or Manner()
+    if sha256 is not None and _is_there(path, size, sha256):
+        report("present", path=path, sha256=sha256)
+        return sha256
+    part = part or path + ".part"
+    got = _once(url, size, sha256, path, part, report, manner, again=sha256 is not None)
+    if got is None:
+        report("again", url=url, reason="what had been kept from an earlier run was wrong")
+        got = _once(url, size, sha256, path, part, report, manner, again=False)
+    assert got is not None  # only a resumed file is given a second chance
+    return got
+
+
+def _is_there(path: str, size: int | None, sha256: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            if size is not None and os.fstat(file.fileno()).st_size != size:
+                return False
+            running = _sha256()
+            while data := file.read(CHUNK):
+                running.update(data)
+    except FileNotFoundError:
+        return False
+    return running.hexdigest() == sha256
+
+
+def _once(url: str, size: int | None, sha256: str | None, path: str, part_path: str,
+          report: fetch_progress.Report, manner: Manner, again: bool) -> str | None:  # fmt: skip
+    """One download with its retries.  None: the digest is wrong, but part of the file came from an earlier run."""
+    try:
+        part = Part(part_path, size, again)
+    except OSError as error:
+        full = fetch_disk.about_disk(error, part_path, size or 0)
+        raise full or FetchError(f"{part_path}: {error.strerror}") from error
+    try:
+        if size is not None:
+            fetch_disk.require_room(size - part.have, os.path.dirname(part_path) or ".", path)
+        meter = fetch_progress.Meter(report, path, part.have, size)
+        _fill(url, size, part, meter, report, manner)
+        got = part.sha256.hexdigest()
+        if sha256 is not None and got != sha256:
+            resumed = part.resumed_at > 0
+            part.discard()
+            if resumed:
+                return None
+            raise FetchError(
+                f"{url}: expected sha256:{sha256}, got sha256:{got} ({part.have} bytes)",
+                "nothing of it was kept; if the file was changed on purpose, move its pin, else distrust that source",
+            )
+        fetch_disk.place(part_path, path)
+        part.forget_state()
+        report("done", path=path, sha256=got, bytes=part.have, resumed_at=part.resumed_at, seconds=meter.seconds())
+        return got
+    except OSError as error:
+        raise fetch_disk.about_disk(error, part_path, (size or part.have) - part.have) or FetchError(
+            f"{path}: {error.strerror or error}"
+        ) from error
+    finally:
+        part.close()
+
+
+def _fill(url: str, size: int | None, part: Part, meter: fetch_progress.Meter, report: fetch_progress.Report,
+          manner: Manner) -> None:  # fmt: skip
+    """Asks until the file is complete, or `manner.tries` times in a row without a new byte."""
+    failures, best = 0, part.have
+    while size is None or part.have < size:
+        wait = 0.0
+        try:
+            answer = fetch_http.get(url, part.have, _last(size, part.have), manner.headers, manner.stall)
+            try:
+                wait = answer.retry_after
+                if _take(answer, url, size, part, meter, manner):
+                    return
+            finally:
+                answer.close()
+        except (OSError, http.client.HTTPException) as error:
+            full = fetch_disk.about_disk(error, part.path, (size or 0) - part.have)
+            if full:
+                raise full from error
+            failures = 1 if part.have > best else failures + 1
+            best = max(best, part.have)
+            reason = str(error) or type(error).__name__
+            if failures >= manner.tries:
+                raise Unreachable(
+                    f"{url}: {reason} ({failures} tries without a new byte; kept: {part.have} of {size or '?'} bytes)",
+                    "check this machine's network and that address, then run the same again: it goes on from there",
+                ) from error
+            wait = max(wait, min(30.0, manner.pause * 2 ** (failures - 1)))
+            report("retry", url=url, reason=reason, bytes=part.have, in_seconds=wait)
+            time.sleep(wait)
+
+
+def _last(size: int | None, have: int) -> int | None:
+    """The last byte to ask for: a closed range, which every server and cache understands alike; none from the start."""
+    return size - 1 if size is not None and have else None
+
+
+def _take(answer: fetch_http.Answer, url: str, size: int | None, part: Part, meter: fetch_progress.Meter,
+          manner: Manner) -> bool:  # fmt: skip
+    """Writes what `answer` brings.  True: the file is complete.  Raises OSError for what another try may cure."""
+    status = answer.status
+    if status in _BUSY or status >= 500 or (status in (401, 403) and answer.redirected):
+        raise OSError(f"HTTP {status} {answer.excerpt()}".strip())
+    if status == 416 and part.have:
+        if answer.total == part.have:
+            return True  # complete, but the run before ended between its last byte and the rename
+        part.restart()
+        raise OSError("the file there is shorter than what is kept here")
+    if status not in (200, 206):
+        fix = "the address is wrong or the file is gone: check the pin" if status == 404 else ""
+        raise FetchError(f"{url}: HTTP {status} {answer.excerpt()}".strip(), fix)
+    if size is not None and answer.total is not None and answer.total != size:
+        raise FetchError(f"{url}: expected {size} bytes, the server has {answer.total}", "check the pin and its source")
+    if answer.start != part.have:
+        if answer.start:
+            raise FetchError(f"{url}: asked for the bytes from {part.have} on, got those from {answer.start} on")
+        part.restart()  # the server ignores ranges
+    end = size if size is not None else answer.total
+    begin, taken = time.monotonic(), 0
+    while end is None or part.have < end:
+        data = answer.read(CHUNK if end is None else min(CHUNK, end - part.have))
+        if not data:
+            break
+        part.write(data)
+        taken += len(data)
+        meter.update(part.have)
+        if manner.limit and (ahead := taken / manner.limit - (time.monotonic() - begin)) > 0:
+            time.sleep(ahead)
+    if end is not None and part.have < end:
+        raise OSError(f"the connection ended after {part.have} of {end} bytes")
+    return True
+
+
+def main(arguments: list[str] | None = None) -> int:
+    raw = argparse.RawTextHelpFormatter
+    parser = argparse.ArgumentParser(prog="fetch.py", description=__doc__, formatter_class=raw)
+    parser.add_argument("url", metavar="URL")
+    parser.add_argument("size", metavar="SIZE")
+    parser.add_argument("sha256", metavar="SHA256")
+    parser.add_argument("path", metavar="PATH")
+    given = parser.parse_args(arguments)
+    if given.size != "-" and not re.fullmatch(r"[0-9]+", given.size):
+        parser.error(f"SIZE is a number of bytes or '-', not {given.size!r}")
+    if not re.fullmatch(r"[0-9a-f]{64}", given.sha256):
+        parser.error(f"SHA256 is 64 lower-case hex digits, not {given.sha256!r}")
+    size = None if given.size == "-" else int(given.size)
+    os.umask(0o022)
+    try:
+        fetch(given.url, size, given.sha256, given.path, report=fetch_progress.line)
+    except FetchError as error:
+        print(error.render(), file=sys.stderr)
+        return error.code
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

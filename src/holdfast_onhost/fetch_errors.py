@@ -1,0 +1,25 @@
+"""How a fetch fails: for good, or only for now."""
+
+from __future__ import annotations
+
+PERMANENT, TEMPORARY = 1, 75  # exit codes; 75 is EX_TEMPFAIL of sysexits.h: trying again later may help
+
+
+class FetchError(Exception):
+    """What went wrong, with the values, and what to do about it."""
+
+    code = PERMANENT
+
+    def __init__(self, message: str, fix: str = "") -> None:
+        super().__init__(message)
+        self.message, self.fix = message, fix
+
+    def render(self) -> str:
+        """One `error:` line and, where there is a way out, one `Fix:` line."""
+        return f"error: {self.message}" + (f"\nFix: {self.fix}" if self.fix else "")
+
+
+class Unreachable(FetchError):
+    """The other side did not answer, or not sensibly, as often as it was asked."""
+
+    code = TEMPORARY

@@ -1,0 +1,136 @@
+"""One answer from an http(s):// or file:// address, from a given byte on.
+
+Redirects are followed by hand: the Range goes along, nothing secret could, and a signed address that has expired is
+asked for anew at its origin (registries redirect blobs to such addresses).
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import os
+import re
+import ssl
+import urllib.parse
+from dataclasses import dataclass
+
+from holdfast_onhost.fetch_errors import FetchError
+
+_REDIRECTS = (301, 302, 303, 307, 308)
+_HOPS = 5
+_ERROR_BODY = 300  # bytes of an error's body that are worth showing
+
+
+@dataclass
+class Answer:
+    """An answer's head; its body is read with `read`."""
+
+    status: int
+    start: int  # offset of the first byte of the body
+    total: int | None  # size of the whole file, where the server says so
+    redirected: bool
+    retry_after: float
+    body: http.client.HTTPResponse | io.BufferedReader
+    connection: http.client.HTTPConnection | None = None
+
+    def read(self, count: int) -> bytes:
+        # read1: what has arrived.  read() would lose it when the connection stalls before `count` bytes are there.
+        return self.body.read1(count)
+
+    def excerpt(self) -> str:
+        """The beginning of an error's body, on one line."""
+        try:
+            text = self.body.read(_ERROR_BODY).decode("utf-8", "replace")
+        except (OSError, http.client.HTTPException):
+            return ""
+        return " ".join(text.split())
+
+    def close(self) -> None:
+        self.body.close()
+        if self.connection:
+            self.connection.close()
+
+
+def get(url: str, start: int = 0, end: int | None = None, headers: dict[str, str] | None = None,
+        timeout: float = 30) -> Answer:  # fmt: skip
+    """Asks for the bytes from `start` to `end` (inclusive, None: to the last one).
+
+    `timeout` is in seconds without a byte.  Raises OSError or http.client.HTTPException for what may pass,
+    FetchError for what will not.
+    """
+    scheme = urllib.parse.urlsplit(url).scheme
+    if scheme == "file":
+        return _file(url, start)
+    if scheme not in ("http", "https"):
+        raise FetchError(f"{url}: not a http://, https:// or file:// address")
+    sent = {"User-Agent": "holdfast", "Accept-Encoding": "identity", **(headers or {})}
+    if start or end is not None:
+        sent["Range"] = f"bytes={start}-{'' if end is None else end}"
+    return _http(url, sent, timeout, _HOPS)
+
+
+def _http(url: str, headers: dict[str, str], timeout: float, hops: int) -> Answer:
+    parts = urllib.parse.urlsplit(url)
+    if not parts.hostname:
+        raise FetchError(f"{url}: no host in this address")
+    connection: http.client.HTTPConnection
+    if parts.scheme == "https":
+        context = ssl.create_default_context()
+        connection = http.client.HTTPSConnection(parts.hostname, parts.port, timeout=timeout, context=context)
+    else:
+        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout)
+    target = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
+    try:
+        connection.request("GET", target, headers=headers)
+        response = connection.getresponse()
+    except ssl.SSLCertVerificationError as error:
+        connection.close()
+        raise FetchError(f"{url}: its certificate is not trusted: {error.verify_message}",
+                         "check the address and this machine's clock and certificates") from error  # fmt: skip
+    except BaseException:
+        connection.close()
+        raise
+    if response.status in _REDIRECTS:
+        target = urllib.parse.urljoin(url, response.headers.get("Location") or "")
+        connection.close()
+        if not hops:
+            raise FetchError(f"{url}: more than {_HOPS} redirects")
+        if not target.startswith("https:" if parts.scheme == "https" else "http"):
+            raise FetchError(f"{url}: refused to follow a redirect to {target}")
+        answer = _http(target, headers, timeout, hops - 1)
+        answer.redirected = True
+        return answer
+    first, total = _extent(response)
+    return Answer(response.status, first, total, False, _seconds(response), response, connection)
+
+
+def _extent(response: http.client.HTTPResponse) -> tuple[int, int | None]:
+    if response.status == 206:
+        found = re.match(r"bytes (\d+)-\d+/(\d+|\*)$", response.headers.get("Content-Range") or "")
+        if not found:
+            raise http.client.HTTPException(f"206 with Content-Range {response.headers.get('Content-Range')!r}")
+        return int(found[1]), None if found[2] == "*" else int(found[2])
+    if response.status == 416:
+        found = re.match(r"bytes \*/(\d+)$", response.headers.get("Content-Range") or "")
+        return 0, int(found[1]) if found else None
+    length = response.headers.get("Content-Length") or ""
+    return 0, int(length) if length.isdigit() else None
+
+
+def _seconds(response: http.client.HTTPResponse) -> float:
+    value = response.headers.get("Retry-After") or ""
+    return min(60.0, float(value)) if value.isdigit() else 0.0
+
+
+def _file(url: str, start: int) -> Answer:
+    parts = urllib.parse.urlsplit(url)
+    if parts.netloc not in ("", "localhost"):
+        raise FetchError(f"{url}: a file:// address of this machine has three slashes")
+    path = urllib.parse.unquote(parts.path)
+    try:
+        body = open(path, "rb")  # noqa: SIM115 - closed by the caller, as a connection is
+        size = os.fstat(body.fileno()).st_size
+    except OSError as error:
+        raise FetchError(f"{url}: {error.strerror}", "mount or copy it there, or correct `depot`") from error
+    body.seek(min(start, size))
+    return Answer(206 if start else 200, min(start, size), size, False, 0.0, body)

@@ -1,0 +1,147 @@
+"""Ollama's store on disk: which file belongs to which name, and which blobs have been checked.
+
+STORE/manifests/HOST/NAMESPACE/MODEL/TAG and STORE/blobs/sha256-HEX are Ollama's own layout (types/model/name.go).
+STORE/.fetch is ours: unfinished files, the lock, the list of checked blobs.  Nothing temporary may lie below manifests/:
+Ollama takes every file there for a tag.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from holdfast_onhost import fetch_disk
+from holdfast_onhost.fetch_errors import FetchError
+
+_NAME = re.compile(
+    r"(?:(?P<host>[A-Za-z0-9][\w.-]*(?::\d+)?)/)??(?:(?P<space>[\w][\w.-]*)/)?(?P<model>[\w][\w.-]*):(?P<tag>[\w][\w.-]*)"
+)
+_DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
+PUBLIC_HOST = "registry.ollama.ai"
+
+
+@dataclass(frozen=True)
+class Name:
+    """A model's full name; what is left out is as with Ollama: registry.ollama.ai and library."""
+
+    host: str
+    space: str
+    model: str
+    tag: str
+
+    @classmethod
+    def parse(cls, text: str) -> Name:
+        found = _NAME.fullmatch(text)
+        if not found:
+            raise FetchError(f"{text!r} is no model name", "write it as MODEL:TAG, for example qwen2.5-coder:32b")
+        return cls(found["host"] or PUBLIC_HOST, found["space"] or "library", found["model"], found["tag"])
+
+    @property
+    def path(self) -> str:
+        """Below STORE/manifests."""
+        return os.path.join(self.host, self.space, self.model, self.tag)
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A content-addressed file of a model; `size` in bytes."""
+
+    hex: str
+    size: int
+
+
+def blobs_of(name: str, raw: bytes) -> list[Blob]:
+    """The blobs that the manifest `raw` names, each once."""
+    try:
+        manifest = json.loads(raw)
+        entries: list[dict[str, Any]] = [*manifest["layers"], manifest["config"]]
+        pairs = [(_DIGEST.fullmatch(str(entry["digest"])), int(entry["size"])) for entry in entries]
+    except (ValueError, KeyError, TypeError) as error:
+        raise FetchError(f"{name}: what the registry serves is no manifest ({error})") from error
+    if not all(found and size >= 0 for found, size in pairs):
+        raise FetchError(f"{name}: its manifest names a blob without a SHA-256 digest or a size")
+    return list({found[1]: Blob(found[1], size) for found, size in pairs if found}.values())
+
+
+class Store:
+    """The folder `path`; it must exist, since an empty one made here could hide a disk that is not mounted."""
+
+    def __init__(self, path: str) -> None:
+        if not os.path.isdir(path):
+            raise FetchError(f"the model store {path} does not exist", "mount its disk, then ./holdfast up HOST")
+        self.path, self.work = path, os.path.join(path, ".fetch")
+        for folder in ("blobs", "manifests", ".fetch"):
+            os.makedirs(os.path.join(path, folder), 0o755, exist_ok=True)
+        self._checked: dict[str, list[int]] = {}
+        with contextlib.suppress(OSError, ValueError), open(self._list, encoding="ascii") as file:
+            self._checked = dict(json.load(file))
+
+    @property
+    def _list(self) -> str:
+        return os.path.join(self.work, "checked.json")
+
+    def blob_path(self, blob: Blob) -> str:
+        return os.path.join(self.path, "blobs", "sha256-" + blob.hex)
+
+    def part_path(self, blob: Blob) -> str:
+        return os.path.join(self.work, blob.hex)
+
+    def manifest(self, name: Name) -> bytes | None:
+        """The manifest as it lies there."""
+        try:
+            with open(os.path.join(self.path, "manifests", name.path), "rb") as file:
+                return file.read()
+        except OSError:
+            return None
+
+    def place_manifest(self, name: Name, raw: bytes) -> None:
+        """From here on every running server sees the model."""
+        temporary = os.path.join(self.work, "manifest")
+        with open(temporary, "wb") as file:
+            file.write(raw)
+        fetch_disk.place(temporary, os.path.join(self.path, "manifests", name.path))
+
+    def good(self, blob: Blob) -> bool:
+        """Is the blob there, with the right content?  Hashed once per inode, size and time of change."""
+        path = self.blob_path(blob)
+        try:
+            with open(path, "rb") as file:
+                status = os.fstat(file.fileno())
+                key = [status.st_ino, status.st_size, status.st_mtime_ns]
+                if status.st_size != blob.size:
+                    return False
+                if self._checked.get(blob.hex) == key:
+                    return True
+                running = hashlib.sha256()
+                while data := file.read(1 << 20):
+                    running.update(data)
+        except OSError:
+            return False
+        if running.hexdigest() != blob.hex:
+            return False
+        self._checked[blob.hex] = key
+        return True
+
+    def note_checked(self, blob: Blob) -> None:
+        """The fetcher has just hashed it on its way in."""
+        status = os.stat(self.blob_path(blob))
+        self._checked[blob.hex] = [status.st_ino, status.st_size, status.st_mtime_ns]
+
+    def save_checked(self) -> None:
+        with open(self._list + ".new", "w", encoding="ascii") as file:
+            json.dump(self._checked, file)
+        os.replace(self._list + ".new", self._list)
+
+    def kept(self, blobs: Iterable[Blob]) -> int:
+        """Bytes of unfinished files that are used again."""
+        total = 0
+        for blob in blobs:
+            with contextlib.suppress(OSError):
+                total += min(blob.size, os.path.getsize(self.part_path(blob)))
+        return total
