@@ -9,7 +9,7 @@ import yaml
 from holdfast.errors import SettingsError
 from holdfast.settings.document import MAX_BYTES, parse_mapping
 from holdfast.settings.loader import _site, resolve
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 SCALARS = st.one_of(
@@ -36,19 +36,16 @@ def read(raw: bytes) -> str:
     return "read"
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=300))
 def test_any_bytes(raw: bytes) -> None:
     read(raw)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.one_of(st.just("gpu-box"), st.text(max_size=10)), TREES, max_size=3))
 def test_any_document(document: dict[str, Any]) -> None:
     read(yaml.safe_dump(document, allow_unicode=True).encode("utf-8", "surrogatepass"))
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(TREES, st.lists(KEYS, max_size=3))
 def test_any_value_anywhere_in_a_good_block(value: Any, path: list[str]) -> None:
     block: Any = value

@@ -1,0 +1,17 @@
+"""For all tests: how hard the random ones try."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+# `./holdfast test` tries a few examples of each; `--soak N` many (src/holdfast/cli sets HOLDFAST_SOAK).
+SOAK = int(os.environ.get("HOLDFAST_SOAK") or 0)
+settings.register_profile(
+    "holdfast",
+    max_examples=30 if not SOAK else 1000 * SOAK,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("holdfast")
