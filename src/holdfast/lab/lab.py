@@ -1,0 +1,213 @@
+"""One lab from nothing to a workstation one can log in to, and back to nothing."""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from holdfast import depot
+from holdfast.errors import HoldfastError
+from holdfast.lab import footprint, guest, machine, models, prerequisites, servers, ssh, state, tree
+from holdfast.lab import layout as at
+from holdfast.lab.cleanup import lock, remove
+from holdfast.lab.control import Control
+from holdfast.lab.layout import Layout
+from holdfast.lab.models import roles
+from holdfast.lab.network import Network
+from holdfast.lab.processes import Process, alive, environment
+from holdfast.lab.state import LabState
+from holdfast.lab.tailnet import MEMBERS, Member, unpack
+from holdfast.progress import QUIET, Progress
+
+
+class Lab:
+    """The lab called ``name``: a Debian ``release`` as the workstation, and everything around it."""
+
+    def __init__(self, name: str = "lab", release: str = "bookworm") -> None:
+        self.layout, self.name, self.release = Layout(name), name, release
+
+    def up(self, progress: Progress = QUIET, models: Mapping[str, Path] | None = None) -> LabState:
+        """Make the lab, or keep the one that lives (what has died in it is started again).
+
+        ``models`` maps a role to a GGUF that is served in place of the tiny one. What a killed start has left is removed
+        first; a start that fails removes what it made. Raises HoldfastError.
+        """
+        prerequisites.ensure(progress)
+        with progress.phase("depot"):
+            depot.fetch(progress=progress)
+        with lock(progress):
+            found = state.load(self.name)
+            if found is not None:
+                if found.release != self.release:
+                    raise HoldfastError(
+                        f"the lab {self.name} runs Debian {found.release}, not {self.release}", fix="./holdfast down first"
+                    )
+                return _Making(self.layout, found.nonce, self.release, progress).mend(found, models)
+            remove(self.layout)
+            try:
+                return _Making(self.layout, secrets.token_hex(8), self.release, progress).everything(models)
+            except BaseException:
+                remove(self.layout)
+                raise
+
+    def down(self, progress: Progress = QUIET) -> None:
+        """Remove everything of this lab, whole or half-made, and nothing else. Harmless when there is nothing."""
+        with lock(progress), progress.phase("lab: remove"):
+            remove(self.layout)
+
+    def reboot(self) -> str:
+        """Reboot the workstation as its user would; returns the new boot id once one can log in again.
+
+        Raises HoldfastError when it does not come back, or when there is no lab.
+        """
+        process = self.state().process("machine")
+        assert process is not None
+        before = machine.wait(self.layout, process)
+        ssh.hang_up(self.layout)
+        self.ssh(["sudo", "systemctl", "reboot"], fresh=True)
+        return machine.wait(self.layout, process, not_boot_id=before)
+
+    def state(self) -> LabState:
+        """The living lab's state. Raises HoldfastError when it does not run."""
+        found = state.load(self.name)
+        if found is None:
+            raise HoldfastError(f"the lab {self.name} does not run", fix="./holdfast up")
+        return found
+
+    def site(self) -> dict[str, Any]:
+        """The workstation's block of hosts.yml. Raises HoldfastError when the lab does not run."""
+        return self.state().site
+
+    def ssh(self, command: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run a command on the workstation as the login user (ssh.ssh has the options)."""
+        return ssh.ssh(self.layout, command, **options)
+
+    def run_in(
+        self, node: str, argv: Sequence[str | Path], *, input: str | None = None, timeout: float = 60
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program inside a node's network (neighbour, phone, laptop, control, router); the status is not checked."""
+        words = ["ip", "netns", "exec", self.layout.netns(node), *(str(a) for a in argv)]
+        return subprocess.run(
+            words, input=input, stdin=subprocess.DEVNULL if input is None else None, capture_output=True, text=True,
+            errors="replace", timeout=timeout, check=False,
+        )  # fmt: skip
+
+    def member(self, node: str) -> Member:
+        """The phone or the laptop."""
+        made = _Making(self.layout, self.state().nonce, self.release, QUIET)
+        return made.member(node)
+
+
+class _Making:
+    """The steps of making one lab, in order."""
+
+    def __init__(self, layout: Layout, nonce: str, release: str, progress: Progress) -> None:
+        self.layout, self.nonce, self.release, self.progress = layout, nonce, release, progress
+        self.env = environment(nonce)
+        self.control = Control(layout, nonce, depot.path("headscale"))
+        self.programs = layout.folder / "tailscale"
+        self.auth_key = layout.folder / "workstation_auth_key"
+
+    def member(self, node: str) -> Member:
+        return Member(self.layout, self.nonce, node, self.programs, self.control.ca)
+
+    def everything(self, overrides: Mapping[str, Path] | None) -> LabState:
+        layout, progress = self.layout, self.progress
+        footprint.claim()
+        layout.folder.mkdir(mode=0o700)
+        state.write(layout.intent, {"nonce": self.nonce, "release": self.release})
+        network = Network(layout, self.env)
+        processes: list[Process] = []
+        with progress.phase("lab: network"):
+            network.make()
+            processes.append(network.uplink(self.nonce))
+        with progress.phase("lab: tree"):
+            base = tree.base(self.release, env=self.env, log=layout.logs / "tree.log", progress=progress)
+            ssh.make_keys(layout, self.env)
+            guest.prepare(layout, base, env=self.env, log=layout.logs / "guest.log")
+        with progress.phase("lab: boot"):
+            workstation = machine.boot(layout, self.nonce)  # it boots while the others start; awaited last
+            processes.append(workstation)
+        with progress.phase("lab: servers"):
+            pins = models.make(layout.models, overrides)
+            processes.append(servers.depot(layout, self.nonce, depot.root()))
+            processes.append(servers.registry(layout, self.nonce, layout.models))
+        with progress.phase("lab: tailnet"):
+            self.control.prepare()
+            processes.append(self.control.start())
+            self.control.add_person()
+            unpack(depot.path("tailscale"), self.programs, self.env)
+            processes += [self._joined(node) for node in MEMBERS]
+            self.control.mint(self.auth_key, tagged=True)
+        with progress.phase("lab: login"):
+            machine.wait(layout, workstation)
+        made = self._state(pins, overrides, processes)
+        state.save(made)
+        return made
+
+    def _joined(self, node: str) -> Process:
+        member = self.member(node)
+        process = member.start()
+        self.control.mint(member.key, tagged=False)
+        member.join()
+        return process
+
+    def mend(self, found: LabState, overrides: Mapping[str, Path] | None) -> LabState:
+        """Start again what has died beside a living machine, serve the models asked for, and renew the key."""
+        again: list[tuple[str, Callable[[], Process]]] = [
+            ("uplink", lambda: Network(self.layout, self.env).uplink(self.nonce)),
+            ("depot", lambda: servers.depot(self.layout, self.nonce, depot.root())),
+            ("registry", lambda: servers.registry(self.layout, self.nonce, self.layout.models)),
+            ("control", self.control.start),
+            *((node, self.member(node).start) for node in MEMBERS),
+        ]
+        pins = models.make(self.layout.models, overrides)
+        for role, begin in again:
+            process = found.process(role)
+            if process is None or not alive(process):
+                self.progress.note(f"the lab's {role} had ended; starting it again")
+                found.processes = [p for p in found.processes if p.role != role] + [begin()]
+        # A one-off key is used up by the first join; a workstation that was logged out needs another.
+        self.control.mint(self.auth_key, tagged=True)
+        made = self._state(pins, overrides, found.processes)
+        state.save(made)
+        return made
+
+    def _state(
+        self, pins: dict[str, str], overrides: Mapping[str, Path] | None, processes: list[Process]
+    ) -> LabState:
+        says = {role.name: role.says for role in roles.ROLES if role.name not in (overrides or {})}
+        return LabState(
+            name=self.layout.name,
+            nonce=self.nonce,
+            release=self.release,
+            ssh_config=str(self.layout.ssh_config),
+            site=self._site(pins),
+            namespaces=self.layout.namespaces,
+            lan={"ipv4": at.WORKSTATION4, "ipv6": at.WORKSTATION6, "link_local": at.WORKSTATION_LINK_LOCAL},
+            tailnet={
+                "name": f"{self.layout.name}.{at.BASE_DOMAIN}", "ipv4": "", "ipv6": "", "control_url": at.CONTROL_URL,
+            },
+            processes=processes,
+            models=says,
+        )  # fmt: skip
+
+    def _site(self, pins: dict[str, str]) -> dict[str, Any]:
+        return {
+            "profile": "dual_3090",
+            "ssh": {
+                "hostname": at.WORKSTATION4, "user": at.LOGIN_USER, "key_file": str(self.layout.ssh_key),
+                "config_file": str(self.layout.ssh_config),
+            },
+            "login_user": at.LOGIN_USER,
+            # The profile names the cards; here they have addresses at which there is nothing.
+            "gpus": {"left": "01:00.0", "right": "21:00.0"},
+            "require_gpu": False,
+            "depot": at.DEPOT_URL,
+            "models": {"registry": at.MODELS_URL, "pins": pins},
+            "base": {"ca_certificates": [str(self.control.ca)]},
+            "tailscale": {"login_server": at.CONTROL_URL, "auth_key": {"file": str(self.auth_key)}},
+        }  # fmt: skip

@@ -1,0 +1,108 @@
+"""What this computer must have before a lab can be made; Debian and Ubuntu packages are installed after saying so."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+from holdfast.errors import HoldfastError
+from holdfast.proc import run
+from holdfast.progress import QUIET, Progress
+
+# program -> the Debian and Ubuntu package that brings it
+PROGRAMS = {
+    "systemd-nspawn": "systemd-container",
+    "mmdebstrap": "mmdebstrap",
+    "ip": "iproute2",
+    "nft": "nftables",
+    "slirp4netns": "slirp4netns",
+    "socat": "socat",
+    "ssh": "openssh-client",
+    "sysctl": "procps",
+    "unshare": "util-linux",
+    "dpkg-deb": "dpkg",
+}
+# Brought by no program: Debian's keys (Ubuntu lacks them, and mmdebstrap would take an unsigned mirror for an error).
+FILES = {"/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring"}
+LOCK_SECONDS = 300
+_LOCKED = ("Could not get lock", "Unable to acquire the dpkg frontend lock", "is another process using it")
+
+
+def missing() -> list[str]:
+    """The packages that are needed and not there."""
+    lacking = [package for program, package in PROGRAMS.items() if shutil.which(program, path=_path()) is None]
+    return sorted(lacking + [package for file, package in FILES.items() if not Path(file).exists()])
+
+
+def _path() -> str:
+    # A user's PATH on Debian lacks the folders in which ip and nft may lie.
+    return os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
+
+
+def ensure(progress: Progress = QUIET) -> list[str]:
+    """Install what is missing and return it.
+
+    Raises HoldfastError when not root, without apt, or without a TUN device.
+    """
+    if os.geteuid() != 0:
+        raise HoldfastError(
+            "the throw-away machine needs root on this computer (network namespaces, systemd-nspawn)",
+            fix="run it as root: sudo ./holdfast up",
+        )
+    wanted = missing()
+    if wanted:
+        if shutil.which("apt-get") is None:
+            raise HoldfastError(
+                f"these programs' packages are missing: {', '.join(wanted)}",
+                allowed="Debian or Ubuntu, where they are installed by themselves",
+                fix="install them with this system's package manager",
+            )
+        progress.note(f"installing on this computer with apt: {' '.join(wanted)}")
+        apt(["update"], progress)
+        apt(["install", "--yes", "--no-install-recommends", *wanted], progress)
+    if not Path("/dev/net/tun").exists():
+        raise HoldfastError("this computer has no /dev/net/tun", fix="modprobe tun")
+    return wanted
+
+
+def apt(arguments: list[str], progress: Progress = QUIET, *, seconds: float = LOCK_SECONDS) -> None:
+    """Run apt-get without questions; wait while another program holds its lock.
+
+    Raises HoldfastError with apt's last lines, or after ``seconds`` of waiting.
+    """
+    # needrestart would ask which services to restart, or restart them; an operator's computer is left alone.
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_SUSPEND": "1", "LC_ALL": "C.UTF-8"}
+    end = time.monotonic() + seconds
+    said = False
+    while True:
+        done = run(["apt-get", "-q", *arguments], env=env, check=False)
+        if done.returncode == 0:
+            return
+        text = done.stderr + done.stdout
+        if not any(sign in text for sign in _LOCKED):
+            lines = "\n  ".join([line for line in text.splitlines() if line.strip()][-6:])
+            raise HoldfastError(
+                f"apt-get {arguments[0]} ended with status {done.returncode}:\n  {lines}",
+                fix=f"run it by hand and mend what it says: apt-get {' '.join(arguments)}",
+            )
+        if time.monotonic() > end:
+            raise HoldfastError(
+                f"another program has held apt's lock for {seconds:g} s{_holder()}", fix="wait for it to end, then repeat"
+            )
+        if not said:
+            progress.note(f"waiting for apt's lock{_holder()}")
+            said = True
+        time.sleep(1)
+
+
+def _holder() -> str:
+    """Who holds dpkg's lock, in words, as far as fuser can tell."""
+    try:
+        done = subprocess.run(["fuser", "/var/lib/dpkg/lock-frontend"], capture_output=True, text=True, check=False)
+        pid = done.stdout.split()[0]
+        return f" (held by {Path(f'/proc/{pid}/comm').read_text().strip()}, pid {pid})"
+    except (OSError, IndexError):
+        return ""
