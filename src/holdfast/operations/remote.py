@@ -18,7 +18,7 @@ def program(function: Callable[..., Any], **arguments: Any) -> str:
     """The source of a Python program (standard library only, 3.10+) that prints ``function(**arguments)`` as JSON."""
     source = inspect.getsource(function)
     return (
-        f"import json, sys\n{source}\n"
+        f"from __future__ import annotations\nimport json\n{source}\n"
         f"print(json.dumps({function.__name__}(**json.loads({json.dumps(json.dumps(arguments))}))))\n"
     )
 

@@ -1,0 +1,79 @@
+"""Units by state: from any state, one round of steps leads to what is wanted, and a second round has nothing to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from holdfast.operations.unit import config_hash, steps
+from hypothesis import given
+from hypothesis import strategies as st
+
+GOOD = {"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "enabled", "NeedDaemonReload": "no", "config": "c"}
+
+STATES = st.fixed_dictionaries(
+    {
+        "LoadState": st.sampled_from(["loaded", "not-found", "masked"]),
+        "ActiveState": st.sampled_from(["active", "inactive", "failed", "activating", "deactivating"]),
+        "UnitFileState": st.sampled_from(["enabled", "disabled", "static", "masked", ""]),
+        "NeedDaemonReload": st.sampled_from(["yes", "no"]),
+        "config": st.sampled_from(["", "c", "old"]),
+    }
+)
+
+
+def after(state: dict[str, Any], verbs: list[str], config: str) -> dict[str, Any]:
+    """What systemd makes of ``verbs``."""
+    state = dict(state)
+    for verb in verbs:
+        if verb == "unmask":
+            state.update(UnitFileState="disabled", LoadState="loaded")
+        elif verb == "daemon-reload":
+            state.update(NeedDaemonReload="no", LoadState="loaded")
+        elif verb == "enable":
+            state["UnitFileState"] = "enabled"
+        elif verb == "disable":
+            state["UnitFileState"] = "disabled"
+        elif verb in ("start", "restart"):
+            state.update(ActiveState="active", config=config)
+        elif verb == "stop":
+            state["ActiveState"] = "inactive"
+    return state
+
+
+@given(STATES)
+def test_one_round_is_enough(state: dict[str, Any]) -> None:
+    verbs = steps(state, config="c", enabled=True, running=True)
+    assert steps(after(state, verbs, "c"), config="c", enabled=True, running=True) == []
+
+
+def test_nothing_to_do_when_all_is_well() -> None:
+    assert steps(GOOD, config="c", enabled=True, running=True) == []
+
+
+def test_a_file_written_before_a_cut_still_restarts_the_process() -> None:
+    """The process runs with the old configuration although every file is new: the state says so."""
+    assert steps({**GOOD, "config": "old"}, config="c", enabled=True, running=True) == ["restart"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "verbs"),
+    [
+        ({"ActiveState": "inactive"}, ["start"]),
+        ({"ActiveState": "failed"}, ["reset-failed", "start"]),
+        ({"NeedDaemonReload": "yes"}, ["daemon-reload"]),
+        ({"UnitFileState": "disabled"}, ["enable"]),
+        ({"UnitFileState": "masked", "ActiveState": "inactive"}, ["unmask", "enable", "start"]),
+    ],
+)
+def test_each_drift_has_its_verb(changes: dict[str, str], verbs: list[str]) -> None:
+    assert steps({**GOOD, **changes}, config="c", enabled=True, running=True) == verbs
+
+
+def test_a_bare_machine_gets_everything() -> None:
+    assert steps(None, config="c", enabled=True, running=True) == ["daemon-reload", "enable", "start"]
+
+
+def test_hash_parts_do_not_run_into_one_another() -> None:
+    assert config_hash("ab", "c") != config_hash("a", "bc")
+    assert config_hash("ab", "c") == config_hash(b"ab", b"c")
