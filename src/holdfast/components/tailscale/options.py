@@ -33,8 +33,8 @@ class Options(Section):
     )
     advertise_tags: list[Tag] = Field(
         default_factory=list,
-        description="Tags to ask for when joining. Leave empty with headscale: there they come from the key, and asking "
-        "is an error.",
+        description="Tags to ask for when joining. Leave empty with headscale: there they come from the key, and "
+        "asking is an error.",
         examples=[["tag:gpu"]],
     )
     accept_dns: bool = Field(

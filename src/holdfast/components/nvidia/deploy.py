@@ -1,0 +1,19 @@
+"""NVIDIA: reads the cards and the driver, and reports. Installs nothing yet."""
+
+from __future__ import annotations
+
+from pyinfra.api import deploy
+
+from holdfast.components.nvidia.operations import usable
+from holdfast.settings import Workstation
+
+
+@deploy("NVIDIA")
+def nvidia(ws: Workstation) -> None:
+    """Whether the declared cards are there and a driver that Ollama takes is loaded."""
+    usable(
+        name="Check the NVIDIA GPUs and their driver",
+        gpus=ws.gpus,
+        required=ws.require_gpu,
+        minimum_driver=ws.nvidia.minimum_driver,
+    )

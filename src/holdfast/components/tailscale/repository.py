@@ -1,0 +1,90 @@
+"""Tailscale's apt repository: which one suits the machine, and the operation that makes apt know it."""
+
+from __future__ import annotations
+
+import base64
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+from pyinfra import host
+from pyinfra.api import FunctionCommand, StringCommand, operation
+
+from holdfast.components.tailscale.facts import AptRepository
+from holdfast.depot import AptSource, resolve_apt
+from holdfast.errors import HoldfastError
+from holdfast.operations.failing import fail
+from holdfast.operations.place import File, write_entries
+from holdfast.operations.release import FETCH
+from holdfast.operations.remote import program
+from holdfast.render import render
+
+KEYRING = "/etc/apt/keyrings/holdfast-tailscale.gpg"
+SOURCE = "/etc/apt/sources.list.d/tailscale.sources"
+# What Tailscale's own instructions leave behind. apt refuses two sources of one repository with different keyrings
+# ("Conflicting values set for option Signed-By"), and then every apt command fails.
+STALE = ("/etc/apt/sources.list.d/tailscale.list",)
+
+
+def distribution(release: dict[str, str]) -> tuple[str, str]:
+    """("debian" | "ubuntu", codename) of an /etc/os-release; of a derivative, those of what it derives from."""
+    if release.get("UBUNTU_CODENAME"):
+        return "ubuntu", release["UBUNTU_CODENAME"]
+    if release.get("DEBIAN_CODENAME"):
+        return "debian", release["DEBIAN_CODENAME"]
+    name, codename = release.get("ID", ""), release.get("VERSION_CODENAME", "")
+    if name in ("debian", "ubuntu") and codename:
+        return name, codename
+    raise HoldfastError(
+        f"no Tailscale packages for this distribution: {release.get('PRETTY_NAME') or name or 'unknown'}",
+        where="/etc/os-release", allowed="Debian, Ubuntu, and what derives from them",
+        fix="install tailscale by hand and set tailscale.enabled: false",
+    )  # fmt: skip
+
+
+def source_text(source: AptSource) -> str:
+    """The deb822 file that names the repository and the one key that may sign it."""
+    return render("tailscale/etc/apt/sources.list.d/tailscale.sources.j2", source=source, keyring=KEYRING)
+
+
+def commands(found: dict[str, Any], source: AptSource) -> list[StringCommand]:
+    """What is to be done so that apt knows ``source``; none when it does. The keyring comes first: a source whose key is
+    missing makes every apt command complain."""
+    out = []
+    if found["keyring"] != source.keyring.sha256:
+        key = source.keyring
+        fetch = f"{FETCH} {shlex.quote(key.url)} {key.size} {key.sha256} {KEYRING}"
+        # 0644 whatever the umask: apt reads it as the user _apt.
+        out.append(StringCommand(f"install -d -m 755 {KEYRING.rpartition('/')[0]} && {fetch} && chmod 644 {KEYRING}"))
+    if found["stale"]:
+        out.append(StringCommand("rm -f -- " + shlex.join(found["stale"])))
+    text = source_text(source)
+    if found["source"] != text:
+        out.append(_write(File(SOURCE, text)))
+    return out
+
+
+def _write(file: File) -> StringCommand:
+    entry = {"path": file.path, "kind": "file", "mode": file.mode, "user": file.user, "group": file.group}
+    entry["content"] = base64.b64encode(file.data).decode()
+    return StringCommand("python3", "-I", "-S", "-", ">/dev/null", _stdin=program(write_entries, entries=[entry]))
+
+
+@operation()
+def repository(depot: str) -> Iterator[StringCommand | FunctionCommand]:
+    """apt knows the repository that ``depot`` (Workstation.depot) has the pinned Tailscale in."""
+    found = AptRepository.read(host, keyring=KEYRING, source=SOURCE, stale=list(STALE))
+    if found is None:
+        # A machine without python3: on a dry run that is a change to come; later than that, base has failed.
+        yield fail(
+            HoldfastError("python3 is missing on the machine", where=host.name, fix="apply again: base installs it")
+        )
+        return
+    try:
+        todo = commands(found, resolve_apt("tailscale", depot, *distribution(found["release"])))
+    except HoldfastError as error:
+        yield fail(error)
+        return
+    if not todo:
+        host.noop("apt knows the repository")
+    yield from todo
