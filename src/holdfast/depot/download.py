@@ -67,7 +67,7 @@ class _Transfer:
                 self.hash, self.done = hashlib.sha256(), 0
             length = answer.headers.get("Content-Length")
             total = self.done + int(length) if length else None
-            while piece := answer.read(CHUNK):
+            while piece := answer.read1(CHUNK):
                 self.done += len(piece)
                 if self.limit is not None and self.done > self.limit:
                     return

@@ -171,8 +171,14 @@ def _alone(progress: Progress) -> Iterator[Path]:
 
     The lock is a flock on the folder itself: it dies with its holder and leaves no file in what is served.
     """
-    record.root().mkdir(parents=True, exist_ok=True)
-    fd = os.open(record.root(), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        record.root().mkdir(parents=True, exist_ok=True)
+        fd = os.open(record.root(), os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as e:
+        fix = "make the folder writable, or set XDG_CACHE_HOME to one that is"
+        raise HoldfastError(
+            f"the depot's folder cannot be used: {e.strerror}", where=str(record.root()), fix=fix
+        ) from e
     work = paths.cache_dir() / "depot-work"
     try:
         try:

@@ -44,15 +44,7 @@ def build(name: str, pin: Pin, stamps: dict[str, str], to: Path, log: Path, prog
     _same_version(name, pin)
     go = toolchain(wanted(name), log, progress)
     flags = " ".join(["-s", "-w", *(f"-X {variable}={value}" for variable, value in stamps.items())])
-    env = os.environ | {
-        "GOBIN": str(to),
-        "CGO_ENABLED": "1" if cgo else "0",
-        # Never another compiler than the one we chose; -buildvcs: locks/go lies in our repository, whose state is not theirs.
-        "GOTOOLCHAIN": "local",
-        "GOFLAGS": "-mod=readonly -buildvcs=false",
-    }
-    for variable in ("GOOS", "GOARCH", "GOAMD64"):
-        env.pop(variable, None)
+    env = environment() | {"GOBIN": str(to), "CGO_ENABLED": "1" if cgo else "0"}
     progress.note(f"building {name} {pin.version} from its Go module (minutes, when nothing is cached)")
     proc.run(
         [go, "install", "-trimpath", "-ldflags", flags, "tool"],
@@ -61,6 +53,18 @@ def build(name: str, pin: Pin, stamps: dict[str, str], to: Path, log: Path, prog
         log=log,
         fix=f"see {log}; a Go module proxy must be reachable",
     )
+
+
+def environment() -> dict[str, str]:
+    """The environment every `go` runs in. Go's own cache folders are kept (a warm one saves ten minutes) unless the
+    home folder cannot be written, as on some build machines."""
+    env = {k: v for k, v in os.environ.items() if k not in ("GOOS", "GOARCH", "GOAMD64")}
+    # Never another compiler than the one we chose; -buildvcs: locks/go lies in our repository, whose state is not theirs.
+    env |= {"GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly -buildvcs=false"}
+    if not os.access(Path.home(), os.W_OK):
+        env.setdefault("GOPATH", str(paths.cache_dir() / "gopath"))
+        env.setdefault("GOCACHE", str(paths.cache_dir() / "gocache"))
+    return env
 
 
 def _same_version(name: str, pin: Pin) -> None:
@@ -118,7 +122,7 @@ def _installer() -> list[str]:
 
 
 def _new_enough(go: Path, least: str) -> bool:
-    out = proc.run([go, "env", "GOVERSION"], env=os.environ | {"GOTOOLCHAIN": "local"}, cwd="/", check=False).stdout
+    out = proc.run([go, "env", "GOVERSION"], env=environment(), cwd="/", check=False).stdout
     found = re.match(r"go(\d+(?:\.\d+)*)", out)
     return bool(found) and _numbers(found[1] if found else "") >= _numbers(least)
 

@@ -29,17 +29,20 @@ def members(file: Path) -> dict[str, str]:
     if unpack is None:
         return {}
     found: dict[str, str] = {}
-    with (
-        subprocess.Popen(unpack, stdout=subprocess.PIPE) as process,
-        tarfile.open(fileobj=process.stdout, mode="r|") as tar,
-    ):
-        for member in tar:
-            stream = tar.extractfile(member) if member.isreg() else None
-            if stream is not None:
-                found[member.name.removeprefix("./")] = hashlib.file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]
-    if process.returncode:
-        raise HoldfastError(
-            f"{file} cannot be unpacked (status {process.returncode})",
-            fix=f"delete {file}, then ./holdfast depot fetch",
-        )
+    wrong = ""
+    with subprocess.Popen(unpack, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        try:
+            with tarfile.open(fileobj=process.stdout, mode="r|") as tar:
+                for member in tar:
+                    stream = tar.extractfile(member) if member.isreg() else None
+                    if stream is not None:
+                        sha = hashlib.file_digest(stream, "sha256")  # type: ignore[arg-type]
+                        found[member.name.removeprefix("./")] = sha.hexdigest()
+        except tarfile.TarError as e:
+            wrong = str(e)
+        finally:
+            process.communicate()  # what is left must be read, or the program dies of a closed pipe
+    if wrong or process.returncode:
+        message = f"{file} cannot be unpacked: {wrong or f'{unpack[0]} ended with status {process.returncode}'}"
+        raise HoldfastError(message, fix=f"delete {file}, then ./holdfast depot fetch")
     return found

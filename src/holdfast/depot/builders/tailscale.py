@@ -60,9 +60,10 @@ def build(pin: Pin, work: Path, log: Path, progress: Progress) -> Built:
 def _source(log: Path, progress: Progress) -> Path:
     """The module's checked source in Go's module cache."""
     go = golang.toolchain(golang.wanted("tailscale"), log, progress)
-    env = os.environ | {"GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly"}
     argv: list[str | Path] = [go, "list", "-m", "-f", "{{.Dir}}", "tailscale.com"]
-    return Path(proc.run(argv, cwd=golang.module("tailscale"), env=env, fix=f"see {log}").stdout.strip())
+    return Path(
+        proc.run(argv, cwd=golang.module("tailscale"), env=golang.environment(), fix=f"see {log}").stdout.strip()
+    )
 
 
 def _put(source: Path, to: Path, mode: int) -> None:

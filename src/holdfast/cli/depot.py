@@ -1,0 +1,97 @@
+"""The verb `depot`: fill, show, check the local depot; resolve an unverified pin."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from holdfast import depot
+from holdfast.depot import lock
+from holdfast.progress import Progress
+
+ABOUT = """\
+The depot is a folder with every program a workstation downloads, pinned and checked. A workstation takes them
+from there when hosts.yml says `depot: URL` or `depot: /path` (a NAS, a USB disk), else from the vendors.
+
+  ./holdfast depot fetch             the official releases where they can be had, else the same built here
+  ./holdfast depot list              what is pinned, what is in the depot, where it came from
+  ./holdfast depot verify            read and hash every file again
+  ./holdfast depot update ollama     download the release the lock names and write its hash into the lock
+"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a verb found: ``data`` for --json, ``lines`` for a person, ``code`` the exit code."""
+
+    data: dict[str, Any]
+    lines: list[str] = field(default_factory=list)
+    code: int = 0
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the sub-verbs on the parser of `depot`; the chosen one is in ``args.depot_verb``."""
+    parser.description = ABOUT
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    verbs = parser.add_subparsers(dest="depot_verb", metavar="fetch|list|verify|update", required=True)
+    one = verbs.add_parser("fetch", help="fill the depot; nothing is done again while its pin is unchanged")
+    one.add_argument("names", nargs="*", metavar="NAME", help="only these artifacts (default: all)")
+    one.add_argument("--no-build", action="store_true", help="official releases only: fail where one cannot be had")
+    verbs.add_parser("list", help="pins, and what the depot has of them")
+    one = verbs.add_parser("verify", help="read and hash every file again; exit 1 when one is damaged or missing")
+    one.add_argument("names", nargs="*", metavar="NAME", help="only these artifacts (default: all)")
+    one = verbs.add_parser("update", help="hash the official release and write it into locks/artifacts.yml")
+    one.add_argument("names", nargs="+", metavar="NAME", help="artifacts of locks/artifacts.yml")
+
+
+def run(args: argparse.Namespace, progress: Progress) -> Outcome:
+    """Do what `depot …` was asked to. Raises HoldfastError as the functions of holdfast.depot do."""
+    verbs: dict[str, Callable[[argparse.Namespace, Progress], Outcome]] = {
+        "fetch": fetch,
+        "list": listing,
+        "verify": verify,
+        "update": update,
+    }
+    return verbs[args.depot_verb](args, progress)
+
+
+def fetch(args: argparse.Namespace, progress: Progress) -> Outcome:
+    artifacts = depot.fetch(args.names or None, progress, build=not args.no_build)
+    lines = [f"{a.name} {a.version}: {a.origin}, {_mib(a.size)}, sha256:{a.sha256}" for a in artifacts.values()]
+    data = {"root": str(depot.root()), "artifacts": [asdict(a) for a in artifacts.values()]}
+    return Outcome(data, [*lines, f"depot: {depot.root()}"])
+
+
+def listing(args: argparse.Namespace, progress: Progress) -> Outcome:
+    entries, rows, lines = depot.recorded(), [], []
+    for pin in lock.load().values():
+        entry = entries.get(pin.name)
+        there = f"{entry.version}, {entry.origin}, {_mib(entry.size)}" if entry else "not in the depot"
+        if not pin.file:
+            there = "only taken from the vendor"
+        release = f"sha256:{pin.sha256}" if pin.sha256 else lock.UNVERIFIED
+        rows.append(asdict(pin) | {"depot": asdict(entry) if entry else None})
+        lines.append(f"{pin.name} {pin.version} ({pin.licence}): {there}; official release {release}")
+    return Outcome({"root": str(depot.root()), "artifacts": rows}, [*lines, f"depot: {depot.root()}"])
+
+
+def verify(args: argparse.Namespace, progress: Progress) -> Outcome:
+    found = depot.verify(args.names or None)
+    lines = [f"{name}: {wrong or 'as recorded'}" for name, wrong in found.items()]
+    bad = sorted(name for name, wrong in found.items() if wrong)
+    if bad:
+        lines.append(f"Fix: ./holdfast depot fetch {' '.join(bad)}")
+    return Outcome({"root": str(depot.root()), "damaged": {n: found[n] for n in bad}}, lines, 1 if bad else 0)
+
+
+def update(args: argparse.Namespace, progress: Progress) -> Outcome:
+    pins = [depot.update(name, progress) for name in args.names]
+    lines = [f"{p.name} {p.version}: {p.size} bytes, sha256:{p.sha256}" for p in pins]
+    note = f"written to {lock.lock_file()}; compare with what the vendor publishes, then commit it"
+    return Outcome({"updated": [asdict(p) for p in pins]}, [*lines, note])
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:.1f} MiB"
