@@ -138,6 +138,10 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vendor: Vendor) -> Lab:
         return Built(work / pin.filename, dict(made.parts))
 
     monkeypatch.setattr(builders, "find", lambda name: build)
-    monkeypatch.setitem(builders.PROGRAMS, "tool", {"no-such-program": "its-package", "sh": "dash"})
+    monkeypatch.setitem(
+        builders.PROGRAMS,
+        "tool",
+        {"no-such-program": "its-package", "/no/such/file": "file-package", "sh": "dash", "/proc/self/stat": "kernel"},
+    )
     monkeypatch.setitem(builders.PROGRAMS, "other", {})
     return made

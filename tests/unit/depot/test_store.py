@@ -177,7 +177,7 @@ def test_verify_rereads_even_what_looks_untouched(lab) -> None:
 
 
 def test_packages_needed_only_for_what_is_due(lab) -> None:
-    assert depot.packages_needed() == ["its-package"]
+    assert depot.packages_needed() == ["file-package", "its-package"]
     depot.fetch()
     assert depot.packages_needed() == []
 

@@ -36,9 +36,17 @@ def find(name: str) -> Builder:
     return {"ollama": ollama.build, "tailscale": tailscale.build, "headscale": headscale.build}[name]
 
 
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 PROGRAMS: dict[str, dict[str, str]] = {
-    "ollama": {"gcc": "gcc", "g++": "g++", "mmdebstrap": "mmdebstrap", "zstd": "zstd", "tar": "tar"},
+    "ollama": {
+        "gcc": "gcc",
+        "g++": "g++",
+        "mmdebstrap": "mmdebstrap",
+        KEYRING: "debian-archive-keyring",
+        "zstd": "zstd",
+        "tar": "tar",
+    },
     "tailscale": {"dpkg-deb": "dpkg", "apt-ftparchive": "apt-utils", "gpg": "gnupg"},
     "headscale": {},
 }
-"""Programs a builder runs -> the Debian package that has them. (Go is brought along as a wheel where it is missing.)"""
+"""Programs (or files) a builder needs -> the Debian package that has them. Go comes as a wheel where it is missing."""

@@ -58,7 +58,7 @@ def build(name: str, pin: Pin, stamps: dict[str, str], to: Path, log: Path, prog
 def environment() -> dict[str, str]:
     """The environment every `go` runs in. Go's own cache folders are kept (a warm one saves ten minutes) unless the
     home folder cannot be written, as on some build machines."""
-    env = {k: v for k, v in os.environ.items() if k not in ("GOOS", "GOARCH", "GOAMD64")}
+    env = {k: v for k, v in os.environ.items() if k not in ("GOOS", "GOARCH", "GOAMD64", "GOROOT")}
     # Never another compiler than the one we chose; -buildvcs: locks/go lies in our repository, whose state is not theirs.
     env |= {"GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly -buildvcs=false"}
     if not os.access(Path.home(), os.W_OK):
