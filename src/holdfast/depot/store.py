@@ -67,10 +67,8 @@ def packages_needed(names: Iterable[str] | None = None) -> list[str]:
     entries = record.load()
     chosen = set(names) if names is not None else {p.name for p in lock.load().values() if p.file}
     due = [p for p in lock.load().values() if p.name in chosen and p.builder and not _current(p, entries.get(p.name))]
-    needed = {
-        package for p in due for program, package in builders.PROGRAMS[p.builder].items() if not shutil.which(program)
-    }
-    return sorted(needed)
+    wanted = [(program, package) for p in due for program, package in builders.PROGRAMS[p.builder].items()]
+    return sorted({package for program, package in wanted if not (shutil.which(program) or Path(program).is_file())})
 
 
 def _one(pin: Pin, work: Path, progress: Progress, build: bool) -> None:
