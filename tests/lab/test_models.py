@@ -18,13 +18,13 @@ from typing import Any
 import pytest
 
 from holdfast import depot
+from holdfast.components.ollama import files
 from holdfast.lab.models import layout, make, registry, roles
+from holdfast.settings.loader import resolve
 from holdfast_onhost import fetch_progress
 from holdfast_onhost.fetch_errors import FetchError
 from holdfast_onhost.models_pull import pull
 from holdfast_onhost.models_status import Status
-
-CONTEXT = 2048
 
 
 @dataclass
@@ -56,6 +56,13 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def instance_environment() -> dict[str, str]:
+    """What the deploy gives an instance, so that the models are tried with the context and KV type of the real thing."""
+    site = {"name": "any", "profile": "dual_3090", "login_user": "ada", "gpus": {"left": "01:00.0", "right": "21:00.0"}}
+    lines = files.environment(resolve(site), "coder", "").splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
 @contextlib.contextmanager
 def running(tree: Path, folder: Path) -> Iterator[Ollama]:
     with socket.socket() as probe:
@@ -65,9 +72,8 @@ def running(tree: Path, folder: Path) -> Iterator[Ollama]:
     for part in ("blobs", "manifests"):
         (store / part).mkdir(parents=True)
     environment = {
-        "PATH": os.environ["PATH"], "HOME": str(folder), "OLLAMA_MODELS": str(store), "OLLAMA_NOPRUNE": "1",
-        "OLLAMA_HOST": f"127.0.0.1:{port}", "OLLAMA_NO_CLOUD": "1", "OLLAMA_CONTEXT_LENGTH": str(CONTEXT),
-        "OLLAMA_VULKAN": "0", "CUDA_VISIBLE_DEVICES": "-1", "no_proxy": "*",
+        **instance_environment(), "PATH": os.environ["PATH"], "HOME": str(folder), "OLLAMA_MODELS": str(store),
+        "OLLAMA_HOST": f"127.0.0.1:{port}", "CUDA_CACHE_PATH": str(folder), "CUDA_VISIBLE_DEVICES": "-1",
     }  # fmt: skip
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([tree / "bin" / "ollama", "serve"], env=environment, stdout=log, stderr=log)
@@ -158,6 +164,8 @@ def test_capabilities_are_those_of_the_real_models(ollama: Ollama) -> None:
         shown = ollama.ask("/api/show", {"model": role.model})
         assert sorted(shown["capabilities"]) == sorted(role.capabilities)
         assert shown["model_info"]["llama.context_length"] >= 16384
+        ollama.chat(role.model, "load")
+        assert ollama.ask("/api/ps")["models"][0]["context_length"] == 16384
 
 
 def test_reasoner_thinks_and_refuses_tools(ollama: Ollama) -> None:

@@ -38,7 +38,7 @@ class Instance(Section):
         default="q8_0", description="Number format of the KV cache: q8_0 takes about half of f16, q4_0 about a quarter."
     )
     keep_alive: Duration = Field(
-        default="30m", description="How long an idle model stays loaded; 0: not at all, negative: for ever."
+        default="5m", description="How long an idle model stays loaded; 0: not at all, negative: for ever."
     )
     flash_attention: bool = Field(
         default=True, description="Flash attention; a quantized KV cache needs it, and a 3090 has it."

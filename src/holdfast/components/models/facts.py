@@ -1,0 +1,106 @@
+"""What lies in the model store, what of it was declared, and how far the puller is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from holdfast.operations.remote import PythonFact
+
+
+def read_store(store: str, models: dict[str, str], status: str, unit: str) -> Any:
+    """Runs on the host. `models`: name -> pinned manifest digest ("sha256:…").
+
+    Returns {"models": {name: {"state", "bytes"}}, "undeclared": [names], "free": bytes or None, "pull": the puller's
+    status file or None, "active", "result", "restarts", "journal"}. A model's state is present, absent (no manifest),
+    moved (another manifest) or incomplete (a blob is missing or has the wrong size).
+    """
+    import hashlib
+    import json
+    import os
+    import subprocess
+
+    root = os.path.join(store, "manifests")
+
+    def path_of(name: str) -> str:
+        model, _, tag = name.rpartition(":")
+        parts = model.split("/")
+        if len(parts) < 2:
+            parts.insert(0, "library")
+        if len(parts) < 3:
+            parts.insert(0, "registry.ollama.ai")
+        return os.path.join(*parts, tag)
+
+    def name_of(path: str) -> str:
+        host, space, model, tag = path.split(os.sep)
+        short = model if (host, space) == ("registry.ollama.ai", "library") else f"{space}/{model}"
+        return f"{short if host == 'registry.ollama.ai' else f'{host}/{space}/{model}'}:{tag}"
+
+    def look(name: str, digest: str) -> dict[str, Any]:
+        try:
+            with open(os.path.join(root, path_of(name)), "rb") as file:
+                raw = file.read()
+        except OSError:
+            return {"state": "absent", "bytes": 0}
+        if "sha256:" + hashlib.sha256(raw).hexdigest() != digest:
+            return {"state": "moved", "bytes": 0}
+        manifest = json.loads(raw)
+        blobs = {b["digest"]: b["size"] for b in [*manifest["layers"], manifest["config"]]}
+        for digest, size in blobs.items():
+            try:
+                if os.path.getsize(os.path.join(store, "blobs", digest.replace(":", "-"))) != size:
+                    return {"state": "incomplete", "bytes": sum(blobs.values())}
+            except OSError:
+                return {"state": "incomplete", "bytes": sum(blobs.values())}
+        return {"state": "present", "bytes": sum(blobs.values())}
+
+    found = []
+    for folder, _, files in os.walk(root):
+        found += [os.path.relpath(os.path.join(folder, file), root) for file in files]
+    wanted = {path_of(name) for name in models}
+    out: dict[str, Any] = {
+        "models": {name: look(name, digest) for name, digest in models.items()},
+        "undeclared": sorted(name_of(path) for path in found if path not in wanted and path.count(os.sep) == 3),
+        "free": None,
+        "pull": None,
+    }
+    try:
+        space = os.statvfs(store)
+        out["free"] = space.f_bavail * space.f_frsize
+    except OSError:
+        pass
+    try:
+        with open(status) as file:
+            out["pull"] = json.load(file)
+    except (OSError, ValueError):
+        pass
+    try:
+        show = ["systemctl", "show", "-p", "ActiveState,SubState,Result,NRestarts", unit]
+        text = subprocess.run(show, capture_output=True, text=True).stdout
+        values = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+        log = ["journalctl", "-u", unit, "-n", "20", "--no-pager", "-o", "cat"]
+        out["journal"] = subprocess.run(log, capture_output=True, text=True).stdout.strip()
+    except OSError:
+        values = {}
+    out["active"] = values.get("ActiveState", "inactive")
+    out["result"] = values.get("Result", "success")
+    out["restarts"] = int(values.get("NRestarts") or 0)
+    return out
+
+
+class ModelStore(PythonFact):
+    """The store and its puller in one round trip; see read_store."""
+
+    reader = staticmethod(read_store)
+
+
+def missing(found: dict[str, Any] | None, models: dict[str, str]) -> list[str]:
+    """The declared models that a server could not use now. `found` None (bare machine): all of them."""
+    there = (found or {}).get("models", {})
+    return [name for name in models if there.get(name, {}).get("state") != "present"]
+
+
+def telling(journal: str) -> list[str]:
+    """The lines of the puller's journal that say why it failed: `error:` and `Fix:`, else the last three."""
+    lines = [line for line in journal.splitlines() if line.strip()]
+    said = [line for line in lines if line.startswith(("error:", "Fix:"))]
+    return said[-2:] if said else lines[-3:]

@@ -1,0 +1,114 @@
+"""Starting the puller without waiting for it, and waiting for it at the end."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pyinfra import host
+from pyinfra.api import FunctionCommand, StringCommand, operation
+
+from holdfast.components.models.facts import ModelStore, missing, telling
+from holdfast.errors import HoldfastError
+from holdfast.operations.events import emit
+from holdfast.operations.failing import fail, report
+from holdfast.operations.unit import UnitState, steps
+
+_POLL_S = 1.0
+
+
+@dataclass(frozen=True)
+class Pull:
+    """What both operations need to know: where things lie, and which models (name -> digest) must be there."""
+
+    store: str
+    status: str
+    unit: str
+    models: dict[str, str]
+
+    def read(self, host: Any) -> dict[str, Any] | None:
+        found = ModelStore.read(host, store=self.store, models=self.models, status=self.status, unit=self.unit)
+        return None if found is None else dict(found)
+
+
+@operation()
+def require(problem: HoldfastError | None) -> Iterator[FunctionCommand]:
+    """Stops this host with `problem`, if there is one."""
+    if problem is None:
+        host.noop("nothing stands in the way")
+        return
+    yield fail(problem)
+
+
+@operation()
+def begin(pull: Pull, config: str) -> Iterator[StringCommand]:
+    """Enable the puller; start it, without waiting, only when a declared model is missing."""
+    state = UnitState.read(host, unit=pull.unit)
+    wanting = bool(missing(pull.read(host), pull.models))
+    todo = steps(state, config=config, enabled=True, running=wanting)
+    if not wanting:
+        todo = [verb for verb in todo if verb != "stop"]
+    if not todo:
+        host.noop("every model is there" if not wanting else "the puller is at work")
+        return
+    unit = shlex.quote(pull.unit)
+    lines = ["set -e"]
+    for verb in todo:
+        if verb == "daemon-reload":
+            lines.append("systemctl daemon-reload")
+        else:
+            block = "--no-block " if verb in ("start", "restart") else ""
+            lines.append(f"systemctl --quiet {block}{verb} {unit}")
+    yield StringCommand("; ".join(lines))
+
+
+@operation()
+def wait(pull: Pull, patience_s: float) -> Iterator[FunctionCommand]:
+    """Wait until every declared model is there; ends with the puller's own words when it gives up.
+
+    `patience_s` is in seconds without a new byte. The puller goes on in any case.
+    """
+    if not missing(pull.read(host), pull.models):
+        host.noop(f"{len(pull.models)} models are there")
+        return
+    yield FunctionCommand(_wait, (pull, patience_s), {})
+
+
+def _wait(state: Any, host: Any, pull: Pull, patience_s: float) -> bool:
+    last, since = -1, time.monotonic()
+    while True:
+        found = pull.read(host) or {}
+        left = missing(found, pull.models)
+        if not left:
+            return True
+        now = found.get("pull") or {}
+        done = int(now.get("bytes") or 0)
+        if done != last:
+            last, since = done, time.monotonic()
+        if now.get("total"):
+            emit("bytes", host=host.name, done=done, total=now["total"], label=f"models: {now.get('model', '')}")
+        quiet = time.monotonic() - since
+        problem = verdict(found, left, quiet, patience_s, pull.unit)
+        if problem:
+            report(host, problem)
+            return False
+        time.sleep(_POLL_S)
+
+
+def verdict(found: dict[str, Any], left: list[str], quiet_s: float, patience_s: float, unit: str) -> HoldfastError | None:
+    """The reason to stop waiting, if there is one; pure."""
+    words = telling(found.get("journal") or "")
+    said = [line.removeprefix("error: ") for line in words if not line.startswith("Fix:")]
+    fixes = [line.removeprefix("Fix: ") for line in words if line.startswith("Fix:")]
+    what = f"models are missing: {', '.join(left)}"
+    fix = fixes[-1] if fixes else f"on the host: journalctl -u {unit} -e"
+    # A puller that has ended without them: it failed, or it was stopped by somebody.
+    if found.get("active") in ("failed", "inactive") and quiet_s > 2 * _POLL_S:
+        return HoldfastError("\n  ".join([what, *said]), where=unit, fix=fix)
+    if quiet_s > patience_s:
+        more = f"no new byte in {quiet_s:.0f} s; {unit} goes on trying"
+        return HoldfastError("\n  ".join([what, more, *said]), where=unit, fix=fix)
+    return None

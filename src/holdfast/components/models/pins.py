@@ -1,0 +1,121 @@
+"""Which models a workstation needs and by which digests they are recognised; locks/models.yml read into types."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from holdfast.errors import HoldfastError
+from holdfast.paths import LOCKS
+from holdfast.settings import Workstation
+from holdfast_onhost import fetch_http
+from holdfast_onhost.fetch_errors import FetchError
+from holdfast_onhost.models_store import Name
+
+LOCK = LOCKS / "models.yml"
+UNVERIFIED = "unverified"
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_MOST = 4 << 20  # bytes of a manifest
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model of the lock. `manifest` is "sha256:…", or empty where nobody has computed it from the bytes."""
+
+    name: str
+    manifest: str
+    capabilities: tuple[str, ...]
+    licence: str
+
+
+def lock(file: Path = LOCK) -> dict[str, Model]:
+    """The lock, by name. Raises HoldfastError that names what is wrong in it."""
+    fix = f"correct {file} (git diff shows what changed)"
+    try:
+        entries = yaml.safe_load(file.read_text("utf-8"))
+        out = {}
+        for name, entry in entries.items():
+            manifest = str(entry["manifest"])
+            if manifest != UNVERIFIED and not _DIGEST.fullmatch(manifest):
+                raise HoldfastError(
+                    f"manifest: {manifest!r} cannot be used", where=f"{name} in {file}",
+                    allowed=f"sha256: and 64 hexadecimal digits, or {UNVERIFIED}", fix=fix,
+                )  # fmt: skip
+            known = "" if manifest == UNVERIFIED else manifest
+            out[str(name)] = Model(str(name), known, tuple(entry["capabilities"]), str(entry["licence"]))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise HoldfastError(f"the lock cannot be read: {error!r}", where=str(file), fix=fix) from error
+    return out
+
+
+def declared(ws: Workstation) -> list[str]:
+    """The models that the instances name, each once, in the instances' order."""
+    return list(dict.fromkeys(instance.model for instance in ws.instances.values()))
+
+
+def pinned(ws: Workstation, models: Mapping[str, Model] | None = None) -> dict[str, str]:
+    """Model -> manifest digest for every declared model; the site's own pins first. Raises for one without a digest."""
+    known = lock() if models is None else models
+    out = {}
+    for name in declared(ws):
+        digest = ws.models.pins.get(name) or (known[name].manifest if name in known else "")
+        if not digest:
+            state = UNVERIFIED if name in known else "in no lock"
+            raise HoldfastError(
+                f"the manifest digest of {name} is {state}: nobody has computed it from the bytes yet",
+                where=f"{name} in {LOCK}",
+                allowed="sha256: and 64 hexadecimal digits",
+                fix=f"./holdfast depot update {name}, or pin it in hosts.yml: models: {{pins: {{{name!r}: 'sha256:…'}}}}",
+            )
+        out[name] = digest
+    return out
+
+
+def update(name: str, registry: str, user_agent: str, file: Path = LOCK) -> str:
+    """Fetch the manifest of `name`, hash its bytes, write the digest into the lock; returns "sha256:…".
+
+    Everything else in the file stays as it is, comments included. Raises HoldfastError.
+    """
+    if name not in lock(file):
+        raise HoldfastError(f"{name} is not in the lock", where=str(file), fix=f"add {name} to {file} first")
+    digest = "sha256:" + hashlib.sha256(_manifest(name, registry, user_agent)).hexdigest()
+    lines, inside = file.read_text("utf-8").splitlines(keepends=True), False
+    for number, line in enumerate(lines):
+        if line[:1].strip() and not line.startswith("#"):
+            inside = line.startswith(f"{name}:")
+        elif inside and line.lstrip().startswith("manifest:"):
+            lines[number] = f"  manifest: {digest}\n"
+    new = file.with_name(f".{file.name}.new")
+    new.write_text("".join(lines), "utf-8")
+    if lock(new)[name].manifest != digest:
+        new.unlink()
+        raise HoldfastError(f"{name} has no line for its manifest", where=str(file), fix=f"add `manifest: {UNVERIFIED}`")
+    new.replace(file)
+    return digest
+
+
+def _manifest(name: str, registry: str, user_agent: str) -> bytes:
+    parts = Name.parse(name)
+    url = f"{registry}/v2/{parts.space}/{parts.model}/manifests/{parts.tag}"
+    headers = {"User-Agent": user_agent, "Accept": "application/vnd.docker.distribution.manifest.v2+json"}
+    raw = b""
+    try:
+        answer = fetch_http.get(url, headers=headers)
+        try:
+            status = answer.status
+            while status == 200 and len(raw) <= _MOST and (data := answer.read(1 << 16)):
+                raw += data
+            complete = answer.total is None or len(raw) == answer.total
+        finally:
+            answer.close()
+    except (OSError, http.client.HTTPException, FetchError) as error:
+        raise HoldfastError(f"{url}: {error}", fix="check the network and the registry's address") from error
+    if status != 200 or not complete or len(raw) > _MOST:
+        raise HoldfastError(f"{url}: HTTP {status}, {len(raw)} bytes", fix="check the model's name and tag")
+    return raw

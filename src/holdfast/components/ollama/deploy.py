@@ -1,0 +1,52 @@
+"""Ollama: one release, one hardened unit a role, each with its own port, environment and cards."""
+
+from __future__ import annotations
+
+from pyinfra.api import deploy
+
+from holdfast import depot
+from holdfast.components.models.operations import require
+from holdfast.components.ollama import files
+from holdfast.components.ollama.operations import require_devices
+from holdfast.depot import Artifact
+from holdfast.errors import HoldfastError
+from holdfast.operations.account import account
+from holdfast.operations.answers import answers
+from holdfast.operations.place import place
+from holdfast.operations.release import release
+from holdfast.operations.unit import unit
+from holdfast.settings import Workstation
+
+
+@deploy("Hardware")
+def require_hardware(ws: Workstation) -> None:
+    """Comes first of all: what is wrong here is said before anything is changed."""
+    artifact, problem = _release(ws)
+    require(name="Require a release of Ollama that can be checked", problem=problem)
+    used = {name: ws.gpus[name] for instance in ws.instances.values() for name in instance.gpus}
+    require_devices(
+        name="Require the declared GPUs", gpus=used, required=ws.require_gpu, origin=artifact.origin if artifact else ""
+    )
+
+
+@deploy("Ollama")
+def ollama(ws: Workstation) -> None:
+    """Every instance answers at the end; which models it has is the store's matter."""
+    artifact, _ = _release(ws)
+    if artifact is None:
+        return  # require_hardware has stopped this host
+    account(name="Create the account ollama", user="ollama", home="/var/lib/holdfast/ollama", groups=files.GROUPS)
+    release(name="Install Ollama", artifact=artifact, dest=files.DEST)
+    place(name="Write Ollama's units and environments", entries=files.entries(ws, artifact.sha256))
+    for role, instance in ws.instances.items():
+        name = files.unit_name(role)
+        unit(name=f"Run the {role}", unit=name, config=files.config(ws, role, artifact.sha256))
+        url = f"http://127.0.0.1:{instance.port}/api/version"
+        answers(name=f"Wait for the {role}", url=url, timeout_s=ws.ollama.ready_timeout_s, unit=name)
+
+
+def _release(ws: Workstation) -> tuple[Artifact | None, HoldfastError | None]:
+    try:
+        return depot.resolve("ollama", ws.depot), None
+    except HoldfastError as error:
+        return None, error

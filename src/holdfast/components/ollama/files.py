@@ -1,0 +1,73 @@
+"""What an instance finds on the machine: its unit, its environment, the port it may open (pure)."""
+
+from __future__ import annotations
+
+from holdfast.components.models.files import STORE, folders
+from holdfast.operations.place import Directory, Entry, File
+from holdfast.operations.unit import config_hash
+from holdfast.render import render
+from holdfast.settings import Workstation
+
+ETC = "/etc/holdfast/ollama"
+DEST = "/opt/ollama"
+GROUPS = ("video", "render")
+_SYSTEMD = "/etc/systemd/system"
+_PROGRAMS = "/usr/local/lib/holdfast/holdfast_onhost"
+
+
+def unit_name(role: str) -> str:
+    return f"ollama@{role}.service"
+
+
+def template(ws: Workstation) -> str:
+    """The text of ollama@.service."""
+    return render(
+        "ollama/etc/systemd/system/ollama@.service.j2",
+        options=ws.ollama, store=STORE, programs=_PROGRAMS,
+    )  # fmt: skip
+
+
+def port(ws: Workstation, role: str) -> str:
+    """The drop-in that lets the instance open its own port."""
+    return render("ollama/etc/systemd/system/port.conf.j2", port=ws.instances[role].port)
+
+
+def gpus(ws: Workstation, role: str) -> str:
+    """The instance's cards as devices.py reads them: "left=0000:01:00.0 …"."""
+    return " ".join(f"{name}={ws.gpus[name]}" for name in ws.instances[role].gpus)
+
+
+def config(ws: Workstation, role: str, release: str) -> str:
+    """What the running server is compared with: all that it depends on. `release` is the SHA-256 of Ollama's archive."""
+    return config_hash(template(ws), port(ws, role), _environment(ws, role), release)
+
+
+def environment(ws: Workstation, role: str, release: str) -> str:
+    """The text of ROLE.env."""
+    return f"{_environment(ws, role)}HOLDFAST_CONFIG={config(ws, role, release)}\n"
+
+
+def _environment(ws: Workstation, role: str) -> str:
+    return render(
+        "ollama/etc/holdfast/ollama/instance.env.j2",
+        role=role, instance=ws.instances[role], options=ws.ollama, store=STORE, gpus=gpus(ws, role),
+        require_gpu=ws.require_gpu,
+    )  # fmt: skip
+
+
+def entries(ws: Workstation, release: str) -> list[Entry]:
+    """Everything that the instances need on disk."""
+    out: list[Entry] = [
+        Directory(ETC),
+        *folders(),
+        Directory("/var/lib/holdfast/ollama"),
+        Directory("/var/cache/holdfast/ollama"),
+        File(f"{_SYSTEMD}/ollama@.service", template(ws)),
+    ]
+    for role in ws.instances:
+        out += [
+            File(f"{ETC}/{role}.env", environment(ws, role, release)),
+            Directory(f"{_SYSTEMD}/{unit_name(role)}.d"),
+            File(f"{_SYSTEMD}/{unit_name(role)}.d/port.conf", port(ws, role)),
+        ]
+    return out
