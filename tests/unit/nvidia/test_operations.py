@@ -1,0 +1,80 @@
+"""The operation says what is there, changes nothing, and refuses where required cards cannot be used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pyinfra.api.command import FunctionCommand
+
+from holdfast.components.nvidia import operations
+from holdfast.components.nvidia.classify import classify
+from holdfast.components.nvidia.facts import read_machine
+from holdfast.components.nvidia.machine import Gpu, Machine, parse
+
+GPUS = {"left": "0000:01:00.0"}
+CARD = (Gpu("0000:01:00.0", "0x2204", "nvidia"),)
+READY = Machine(gpus=CARD, module="580.178.04", libraries=("580.178.04",))
+
+
+class Host:
+    name = "ws"
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def noop(self, words: str) -> None:
+        self.said.append(words)
+
+
+def run(monkeypatch: pytest.MonkeyPatch, machine: Machine | None, required: bool) -> tuple[list[Any], list[str]]:
+    """(what the operation yields, what it says when it has nothing to do)"""
+    host = Host()
+    monkeypatch.setattr(operations, "host", host)
+    monkeypatch.setattr(operations.NvidiaState, "machine", classmethod(lambda cls, host: machine))
+    return list(operations.usable._inner(gpus=GPUS, required=required, minimum_driver=550)), host.said
+
+
+@pytest.mark.parametrize(
+    ("machine", "required", "words"),
+    [
+        (Machine(), False, "no NVIDIA GPU"),
+        (READY, True, "GeForce RTX 3090 at 0000:01:00.0; driver 580.178.04 (proprietary) is loaded"),
+        (
+            Machine(gpus=CARD),
+            False,
+            "GeForce RTX 3090 at 0000:01:00.0; no NVIDIA driver is loaded; the driver's libraries are not installed",
+        ),
+    ],
+)
+def test_it_reports(monkeypatch: pytest.MonkeyPatch, machine: Machine, required: bool, words: str) -> None:
+    commands, said = run(monkeypatch, machine, required)
+    assert not commands and len(said) == 1 and said[0].startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("machine", "words"),
+    [
+        (Machine(), "no NVIDIA GPU at 0000:01:00.0 (gpus.left)"),
+        (Machine(gpus=CARD), "module is not loaded"),
+        (
+            Machine(gpus=(Gpu("0000:09:00.0", "0x2204"),), module="580.1", libraries=("580.1",)),
+            "no NVIDIA GPU at 0000:01:00.0",
+        ),
+    ],
+)
+def test_it_refuses(monkeypatch: pytest.MonkeyPatch, machine: Machine, words: str) -> None:
+    [command], said = run(monkeypatch, machine, True)
+    assert isinstance(command, FunctionCommand) and not said
+    error = command.args[0]
+    assert words in error.message and "require_gpu" in error.message and error.fix
+
+
+def test_a_machine_without_python_is_a_change_to_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    commands, said = run(monkeypatch, None, False)
+    assert len(commands) == 1 and not said
+
+
+def test_this_very_computer_can_be_read() -> None:
+    finding = classify(parse(read_machine("/")), {}, 550)
+    assert finding.state in ("no_gpu", "present") and finding.words
