@@ -1,0 +1,138 @@
+"""What one pyinfra host's connection carries beside the commands: the sudo answer and the lock."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import sys
+import time
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from pyinfra.api import DeployError
+
+from holdfast.apply import lock, sudo
+from holdfast.apply.channel import Channel, open_channel
+from holdfast.apply.login import Account, Login
+from holdfast.errors import HoldfastError
+from holdfast.operations.failing import report
+
+_KEY = "holdfast"
+
+
+@dataclass
+class Held:
+    """The state of one host's connection. ``interrupted`` is set when the operator pressed Ctrl-C."""
+
+    name: str
+    account: Account
+    apply_id: str
+    password: str = ""
+    answerer: Channel | None = None
+    askpass: str = ""
+    holder: Channel | None = None
+    interrupted: bool = False
+
+    @property
+    def sudo(self) -> str:
+        """The words before a command that make it root's."""
+        if self.account.sudo == "root":
+            return ""
+        return f"env SUDO_ASKPASS='{self.askpass}' sudo -A" if self.askpass else "sudo -n"
+
+
+def prepare(host: Any, name: str) -> None:
+    """Right after pyinfra has connected: find out who we are there and tell pyinfra how to become root."""
+    without_nagle(host)
+    # Without sudo, whatever the inventory says: it is what this fact finds out.
+    account: Account = host.get_fact(Login, _sudo=False)
+    if account.sudo == "missing":
+        raise HoldfastError(
+            f"{account.user} on {name} is not root, and sudo is not installed there",
+            fix="log in as root in hosts.yml (ssh: {user: root}), or install sudo there and allow this user",
+        )
+    held = Held(name, account, uuid.uuid4().hex)
+    host.connector_data[_KEY] = held
+    host.data._sudo = account.sudo != "root"
+    host.data._temp_dir = account.tmp
+    # Every command carries the mark by which the holder finds what an apply has left running.
+    host.data._env = {lock.MARK: held.apply_id}
+    if account.sudo == "password":
+        held.password = sudo.obtain(host, name, account)
+        _answer_sudo(host, held)
+    _note_interrupt(held)
+
+
+def without_nagle(host: Any) -> None:
+    """paramiko leaves Nagle's algorithm on; with delayed ACK: 40 ms a command. A ProxyCommand has no socket."""
+    client = getattr(host.connector, "client", None)
+    if client is not None:
+        with contextlib.suppress(OSError, AttributeError):
+            client.get_transport().sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _answer_sudo(host: Any, held: Held) -> None:
+    held.answerer, held.askpass = sudo.keep(host, held.account, held.password)
+    # Any word: pyinfra only wants to know that there is a password, and puts what it is given on the command line.
+    host.data._sudo_password = "asked-by-askpass"
+    # Private key of pyinfra 3.10 (connectors/util.py, _ensure_askpass_set_for_host): with it set, pyinfra makes no
+    # askpass file of its own. tests/unit/apply watches it.
+    host.connector_data[askpass_key(held.account.tmp)] = held.askpass
+
+
+def askpass_key(tmp: str) -> str:
+    return f"sudo_askpass_path__{tmp}"
+
+
+def _note_interrupt(held: Held) -> None:
+    before = signal.getsignal(signal.SIGINT)
+
+    def interrupt(number: int, frame: Any) -> None:
+        held.interrupted = True
+        if callable(before):
+            before(number, frame)
+
+    signal.signal(signal.SIGINT, interrupt)
+
+
+def hold(host: Any) -> None:
+    """Take the machine's lock, if this connection does not hold it yet. Ends the run when somebody else does."""
+    held: Held | None = host.connector_data.get(_KEY)
+    if held is None or (held.holder is not None and held.holder.alive()):
+        return
+    if held.holder is not None:
+        # The machine was restarted under us, and the connection is a new one.
+        without_nagle(host)
+        if held.password:
+            _answer_sudo(host, held)
+    channel = open_channel(host, lock.command(held.apply_id, lock.me(), held.sudo))
+    answer = channel.receive(60) or ""
+    if answer != "mine":
+        if answer.startswith("held"):
+            error = lock.Holder.of(answer.partition("\t")[2]).error(held.name)
+        else:
+            error = HoldfastError(
+                f"the lock of {held.name} cannot be taken: {answer or channel.errors() or 'no answer'}",
+                fix=f"on {held.name}: sudo flock -n /run/holdfast-apply.lock true",
+            )
+        report(host, error)
+        raise DeployError(error.message)
+    held.holder = channel
+
+
+def release(host: Any) -> None:
+    """At the end of the connection: give the lock back; after Ctrl-C wait until nothing of ours runs there."""
+    held: Held | None = host.connector_data.get(_KEY)
+    if held is None:
+        return
+    if held.holder is not None and held.holder.alive():
+        with contextlib.suppress(OSError, EOFError):
+            held.holder.send("stop" if held.interrupted else "done")
+            end = time.monotonic() + 15
+            while (line := held.holder.receive(end - time.monotonic())) not in ("freed", None):
+                print(line, file=sys.stderr)  # noqa: T201
+    if held.answerer is not None:
+        with contextlib.suppress(OSError, EOFError):
+            held.answerer.close()

@@ -1,0 +1,86 @@
+"""What pyinfra's JSON says; and what its failures mean, since it prints none when the last host fails."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from holdfast.errors import HoldfastError
+
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@dataclass
+class Result:
+    """One run that ended well. ``pending`` and ``changed``: names of operations; ``seconds`` by component."""
+
+    pending: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    operations: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    diffs: list[dict[str, Any]] = field(default_factory=list)
+
+
+def read_result(text: str, host: str, log: Path, said: str = "") -> Result:
+    """Parse pyinfra's ``--json``. Silence, no host and failed operations are errors, whatever its exit status was."""
+    try:
+        document = json.loads(text)
+        plan, results = document["plan"], document["results"]
+        pending = [_name(op) for op in plan if op["hosts_with_change"]]
+        if results is None:
+            if not plan:
+                raise _nothing(host, log)
+            return Result(pending=pending, operations=len(plan))
+        operations, totals = results["operations"], results["totals"]
+        changed = [_name(op) for op in operations if op["success"]]
+        failed = [_name(op) for op in operations if op["error"]]
+    except (ValueError, KeyError, TypeError):
+        raise failure(host, 0, said, log, [], "") from None
+    if totals["hosts"] == 0:
+        raise _nothing(host, log)
+    if failed or totals["error"] or results.get("failed_hosts"):
+        raise failure(host, 0, said, log, [], failed[0] if failed else "")
+    return Result(changed=changed, operations=len(operations))
+
+
+def _name(operation: dict[str, Any]) -> str:
+    return str(operation["name"] or ", ".join(operation.get("names") or []))
+
+
+def _nothing(host: str, log: Path) -> HoldfastError:
+    return HoldfastError(
+        f"pyinfra found nothing to do for {host}: no operation ran", where=f"log: {log}",
+        fix="./holdfast status; is the machine still in hosts.yml, or the lab still running?",
+    )  # fmt: skip
+
+
+def failure(host: str, status: int, said: str, log: Path, errors: list[HoldfastError], failed: str) -> HoldfastError:
+    """The one error to show: what an operation reported itself, else pyinfra's telling last lines."""
+    where = f"{failed} (log: {log})" if failed else f"log: {log}"
+    if errors:
+        first = errors[0]
+        place = f"{first.where} (log: {log})" if first.where else where
+        return HoldfastError(first.message, where=place, allowed=first.allowed, fix=first.fix, code=first.code)
+    lines = [_ANSI.sub("", line).rstrip() for line in said.splitlines()]
+    tail = telling(lines)
+    what = f"{failed} failed on {host}" if failed else f"the apply of {host} ended with status {status}"
+    return HoldfastError(f"{what}:\n  " + "\n  ".join(tail), where=where, fix=advice(tail, host))
+
+
+def telling(lines: list[str]) -> list[str]:
+    """The lines of the last operation, without pyinfra's own farewell; at most twelve."""
+    lines = [line for line in lines if line.strip() and "Disconnecting" not in line]
+    start = max((i for i, line in enumerate(lines) if line.startswith("--> ")), default=0)
+    kept = lines[start:]
+    return kept[-12:] or ["(it said nothing)"]
+
+
+def advice(tail: list[str], host: str) -> str:
+    """The next step for the failures that are not about the machine's content."""
+    text = "\n".join(tail)
+    if "Authentication error" in text or "Could not connect" in text or "resolve hostname" in text or "SSH" in text:
+        return f"can you log in yourself? ssh {host}; see `ssh:` of {host} in hosts.yml"
+    return "correct the cause above and run the same command again: it goes on where it stopped"

@@ -1,0 +1,160 @@
+"""Running pyinfra: a subprocess whose events are shown while it works, and whose silences are not taken for success."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from holdfast.apply.result import Result, failure, read_result
+from holdfast.errors import HoldfastError
+from holdfast.paths import ROOT
+from holdfast.progress import QUIET, Progress
+
+# Asks the person for a password: (user, host, whether the last one was wrong) -> the password, empty for none.
+Ask = Callable[[str, str, bool], str]
+# What pyinfra may need to disconnect: its lock holder gives running commands five seconds to end in order.
+PATIENCE_S = 30
+
+
+@dataclass
+class Run:
+    """One run of pyinfra: what it reported while it ran. Seconds are wall-clock, by component."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    diffs: list[dict[str, Any]] = field(default_factory=list)
+    errors: list[HoldfastError] = field(default_factory=list)
+    failed: str = ""
+    changed: list[str] = field(default_factory=list)
+
+
+def no_password(user: str, host: str, again: bool) -> str:
+    return ""
+
+
+def apply(
+    host: str, *, log: Path, progress: Progress = QUIET, values: Mapping[str, Any] | None = None, ask: Ask = no_password
+) -> Result:
+    """Bring ``host`` into the state that its settings describe. Raises HoldfastError when anything of it failed."""
+    return _pyinfra(host, ["-y"], log=log, progress=progress, values=values, ask=ask)
+
+
+def plan(
+    host: str, *, log: Path, progress: Progress = QUIET, values: Mapping[str, Any] | None = None, ask: Ask = no_password
+) -> Result:
+    """What apply would change; changes nothing. Contents of files that are no secrets come with it."""
+    return _pyinfra(host, ["--dry"], log=log, progress=progress, values=values, ask=ask)
+
+
+def environment(host: str, values: Mapping[str, Any] | None, events: int, password: int) -> dict[str, str]:
+    """What the subprocess is told: descriptors, settings for this run, whose child it is."""
+    env = {
+        **os.environ, "HOLDFAST_EVENTS": str(events), "HOLDFAST_SUDO_FD": str(password), "HOLDFAST_DIFF": "1",
+        "HOLDFAST_PARENT": str(os.getpid()), "PYINFRA_PROGRESS": "off",
+    }  # fmt: skip
+    # An apply's mark would make the holder of a local apply end its own operator.
+    env.pop("HOLDFAST_APPLY", None)
+    if values:
+        env["HOLDFAST_SET"] = json.dumps({"host": host, "values": dict(values)})
+    return env
+
+
+def _pyinfra(
+    host: str, flags: list[str], *, log: Path, progress: Progress, values: Mapping[str, Any] | None, ask: Ask
+) -> Result:
+    events_read, events_write = os.pipe()
+    password_read, password_write = os.pipe()
+    words = [sys.executable, "-m", "pyinfra", "inventory.py", "deploy.py", "--limit", host, *flags, "--json"]
+    run = Run()
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as err, tempfile.TemporaryFile() as out:
+        err.write(f"$ {' '.join(words[2:])}\n".encode())
+        err.flush()
+        begin = err.tell()
+        child = subprocess.Popen(
+            words, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=err, pass_fds=[events_write, password_read],
+            env=environment(host, values, events_write, password_read),
+            # A group of its own: Ctrl-C in the terminal comes to us alone, so that the connection still stands when
+            # what runs on the host is to be ended.
+            process_group=0,
+        )  # fmt: skip
+        os.close(events_write)
+        os.close(password_read)
+        try:
+            with open(events_read, encoding="utf-8", errors="replace") as lines, open(password_write, "w") as answers:
+                for event in parse_events(lines):
+                    handle(event, run, progress, ask, answers.write, answers.flush)
+            status = child.wait()
+        except BaseException:
+            end(child)
+            raise
+        out.seek(0)
+        text = out.read().decode(errors="replace")
+    said = log.read_bytes()[begin:].decode(errors="replace")
+    if status != 0 or run.errors:
+        raise failure(host, status, said, log, run.errors, run.failed)
+    result = read_result(text, host, log, said)
+    result.seconds.update(run.seconds)
+    result.diffs.extend(run.diffs)
+    return result
+
+
+def end(child: subprocess.Popen[bytes]) -> None:
+    """Stop pyinfra in order: it ends what runs on the host. A second Ctrl-C does not wait."""
+    for number, patience in ((signal.SIGINT, PATIENCE_S), (signal.SIGTERM, 5), (signal.SIGKILL, 5)):
+        with contextlib.suppress(ProcessLookupError):
+            child.send_signal(number)
+        try:
+            child.wait(patience)
+            return
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            continue
+
+
+def parse_events(lines: Any) -> Iterator[dict[str, Any]]:
+    """JSON objects with an ``event``, one a line; a line that is none (cut by a kill) is skipped."""
+    for line in lines:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict) and isinstance(event.get("event"), str):
+            yield event
+
+
+def handle(
+    event: dict[str, Any], run: Run, progress: Progress, ask: Ask, write: Callable[[str], Any], flush: Callable[[], Any]
+) -> None:
+    """Show one event and keep what the result needs of it."""
+    kind, name = event["event"], str(event.get("name", ""))
+    if kind == "operation":
+        progress.step(int(event.get("n", 0)), int(event.get("of", 0)), name)
+    elif kind == "operation_end":
+        component = name.split(" | ")[0]
+        run.seconds[component] = run.seconds.get(component, 0.0) + float(event.get("seconds", 0.0))
+        if event.get("changed"):
+            run.changed.append(name)
+            progress.note(f"changed: {name}")
+    elif kind == "operation_failed":
+        run.failed = name
+    elif kind == "error":
+        message, where, allowed, fix = (str(event.get(k, "")) for k in ("message", "where", "allowed", "fix"))
+        run.errors.append(HoldfastError(message, where=where, allowed=allowed, fix=fix))
+    elif kind == "diff":
+        run.diffs.append(event)
+    elif kind == "bytes":
+        progress.bytes(int(event.get("done", 0)), event.get("total"), str(event.get("label", "")))
+    elif kind == "note":
+        progress.note(str(event.get("text", "")))
+    elif kind == "sudo_password":
+        write(ask(str(event.get("user", "")), str(event.get("host", "")), bool(event.get("again"))) + "\n")
+        with contextlib.suppress(BrokenPipeError):
+            flush()
