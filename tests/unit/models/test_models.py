@@ -1,0 +1,165 @@
+"""Pins, settings and unit of the model puller, what its facts see, and when an apply stops waiting."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.components.models import files, pins
+from holdfast.components.models.facts import missing, read_store, telling
+from holdfast.components.models.operations import verdict
+from holdfast.errors import HoldfastError
+from holdfast.lab.models import make, registry
+from holdfast.settings import Workstation
+from holdfast.settings.loader import resolve
+from holdfast_onhost import fetch_progress
+from holdfast_onhost.models_pull import pull
+from holdfast_onhost.models_status import Status
+
+CODER, REASONER = "qwen2.5-coder:32b", "deepseek-r1:70b"
+ONE, TWO = "sha256:" + "1" * 64, "sha256:" + "2" * 64
+
+
+def workstation(**models: Any) -> Workstation:
+    gpus = {"left": "01:00.0", "right": "21:00.0"}
+    return resolve({"name": "box", "profile": "dual_3090", "login_user": "ada", "gpus": gpus, "models": models})
+
+
+def test_committed_lock_claims_nothing_and_an_apply_stops_there() -> None:
+    assert {CODER, REASONER} <= pins.lock().keys()
+    with pytest.raises(HoldfastError) as caught:
+        pins.pinned(workstation())
+    assert CODER in caught.value.message
+    assert "unverified" in caught.value.message
+    assert caught.value.fix.startswith(f"./holdfast depot update {CODER}")
+
+
+def test_pins_of_the_site_come_first() -> None:
+    known = {name: pins.Model(name, ONE, (), "MIT") for name in (CODER, REASONER)}
+    assert pins.pinned(workstation(), known) == {CODER: ONE, REASONER: ONE}
+    assert pins.pinned(workstation(pins={CODER: TWO}), known) == {CODER: TWO, REASONER: ONE}
+    with pytest.raises(HoldfastError, match="in no lock"):
+        pins.pinned(workstation(), {})
+
+
+def test_every_model_of_a_profile_is_in_the_lock() -> None:
+    from holdfast.settings.loader import profiles
+
+    named = {i["model"] for profile in profiles().values() for i in profile.get("instances", {}).values()}
+    assert named
+    assert named <= pins.lock().keys()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "x: {}", "x: {manifest: sha256:12, capabilities: [], licence: MIT}", ":\n\t:"])
+def test_lock_that_is_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "models.yml").write_text(text)
+    with pytest.raises(HoldfastError, match=r"lock|manifest"):
+        pins.lock(tmp_path / "models.yml")
+
+
+def test_update_writes_the_digest_of_the_bytes_and_nothing_else(tmp_path: Path) -> None:
+    served = make(tmp_path / "served")
+    copy = tmp_path / "models.yml"
+    copy.write_text(pins.LOCK.read_text())
+    with registry.serving(tmp_path / "served") as server:
+        assert pins.update(REASONER, server.url, "any", copy) == served[REASONER]
+        with pytest.raises(HoldfastError, match="not in the lock"):
+            pins.update("other:1b", server.url, "any", copy)
+        with pytest.raises(HoldfastError, match="HTTP 404"):
+            pins.update("deepseek-r1:32b", server.url, "any", copy)
+    before, after = pins.LOCK.read_text().splitlines(), copy.read_text().splitlines()
+    changed = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
+    assert changed == [("  manifest: unverified", f"  manifest: {served[REASONER]}")]
+    assert pins.lock(copy)[REASONER].manifest == served[REASONER]
+
+
+def test_settings_of_the_puller() -> None:
+    ws = workstation(registry="http://nas.lan:5000", limit_mib_s=2.0)
+    text = files.settings(ws, {CODER: ONE})
+    value = json.loads(text)
+    assert value["registry"] == "http://nas.lan:5000"
+    assert value["limit"] == 2 * 1024 * 1024
+    assert value["user_agent"].startswith("ollama/0.")
+    assert value["models"] == [{"name": CODER, "manifest": ONE}]
+    assert f"HOLDFAST_CONFIG={files.config(text)}\n" in files.unit(text)
+    assert files.config(text) != files.config(files.settings(ws, {CODER: TWO}))
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze here")
+def test_systemd_understands_the_unit(tmp_path: Path) -> None:
+    path = tmp_path / files.UNIT
+    text = files.unit("{}")
+
+    def verify() -> str:
+        command = ["systemd-analyze", "verify", "--man=no", str(path)]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stderr
+
+    path.write_text(text)
+    assert files.UNIT not in verify()
+    path.write_text(text.replace("Nice=10", "Nice=very"))
+    assert files.UNIT in verify()
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> tuple[Path, dict[str, str]]:
+    served = make(tmp_path / "served")
+    store = tmp_path / "store"
+    store.mkdir()
+    models = [{"name": name, "manifest": digest} for name, digest in served.items()]
+    with registry.serving(tmp_path / "served") as server:
+        settings = {"store": str(store), "registry": server.url, "user_agent": "x", "models": models}
+        pull(settings, Status(str(tmp_path / "status.json"), fetch_progress.silent))
+    return store, served
+
+
+def test_fact_tells_present_moved_incomplete_absent_and_undeclared(stored: tuple[Path, dict[str, str]]) -> None:
+    store, served = stored
+
+    def states(models: dict[str, str]) -> dict[str, str]:
+        found = read_store(str(store), models, str(store.parent / "status.json"), "no-such.service")
+        return {name: value["state"] for name, value in found["models"].items()}
+
+    assert states(served) == {CODER: "present", REASONER: "present"}
+    assert states({CODER: ONE, "other/one:x": TWO}) == {CODER: "moved", "other/one:x": "absent"}
+    found = read_store(str(store), {CODER: served[CODER]}, str(store.parent / "status.json"), "no-such.service")
+    assert found["undeclared"] == [REASONER]
+    assert found["pull"]["bytes"] == found["pull"]["total"] > 0
+    assert found["free"] > 0
+    biggest = max((store / "blobs").iterdir(), key=lambda path: path.stat().st_size)
+    biggest.rename(store / "elsewhere")
+    assert sorted(states(served).values()) == ["incomplete", "present"]
+
+
+def test_bare_machine_reads_as_missing(tmp_path: Path) -> None:
+    found = read_store(str(tmp_path / "none"), {CODER: ONE}, str(tmp_path / "none"), "no-such.service")
+    assert missing(found, {CODER: ONE}) == [CODER]
+    assert missing(None, {CODER: ONE}) == [CODER]
+    assert missing({"models": {CODER: {"state": "present"}}}, {CODER: ONE}) == []
+
+
+FAILED = "start\nerror: x: the registry now serves y\nFix: ./holdfast depot update x\nholdfast-models: failed\n"
+
+
+def test_waiting_ends_with_the_pullers_own_words() -> None:
+    running = {"active": "active", "journal": FAILED}
+    assert verdict(running, [CODER], 5, 60, "u") is None
+    failed = verdict({"active": "failed", "journal": FAILED}, [CODER], 5, 60, "u")
+    assert failed
+    assert "the registry now serves y" in failed.message
+    assert failed.fix == "./holdfast depot update x"
+    assert verdict({"active": "failed", "journal": FAILED}, [CODER], 0.5, 60, "u") is None  # it may be starting
+    stuck = verdict({"active": "activating", "journal": "one\ntwo"}, [CODER], 61, 60, "u")
+    assert stuck
+    assert "no new byte in 61 s" in stuck.message
+    assert "journalctl -u u" in stuck.fix
+
+
+def test_telling_lines_of_a_journal() -> None:
+    assert telling(FAILED) == ["error: x: the registry now serves y", "Fix: ./holdfast depot update x"]
+    assert telling("a\nb\n\nc\nd") == ["b", "c", "d"]
+    assert telling("") == []

@@ -1,0 +1,140 @@
+"""Ollama's units and environments from settings, and what stops an apply before it begins."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from holdfast.components.ollama import files
+from holdfast.components.ollama.facts import Cards, NvidiaCards
+from holdfast.components.ollama.operations import obstacle
+from holdfast.components.ollama.options import Instance
+from holdfast.settings import Workstation
+from holdfast.settings.loader import resolve
+
+GPUS = {"left": "0000:01:00.0", "right": "0000:21:00.0"}
+
+
+def workstation(**changes: Any) -> Workstation:
+    site = {"name": "box", "profile": "dual_3090", "login_user": "ada", "gpus": GPUS, **changes}
+    return resolve(site)
+
+
+def environment(ws: Workstation, role: str, release: str = "r") -> dict[str, str]:
+    lines = [line for line in files.environment(ws, role, release).splitlines() if line and not line.startswith("#")]
+    pairs = [line.split("=", 1) for line in lines]
+    assert len({name for name, _ in pairs}) == len(pairs)
+    return dict(pairs)
+
+
+def test_environment_of_each_role() -> None:
+    ws = workstation()
+    coder, reasoner = environment(ws, "coder"), environment(ws, "reasoner")
+    assert coder["OLLAMA_HOST"] == "127.0.0.1:11434"
+    assert reasoner["OLLAMA_HOST"] == "127.0.0.1:11435"
+    assert coder["HOLDFAST_GPUS"] == '"left=0000:01:00.0"'
+    assert reasoner["HOLDFAST_GPUS"] == '"left=0000:01:00.0 right=0000:21:00.0"'
+    assert coder["HOME"] != reasoner["HOME"]
+    assert coder["CUDA_CACHE_PATH"] != reasoner["CUDA_CACHE_PATH"]
+    promised = {
+        "OLLAMA_NOPRUNE": "1", "OLLAMA_NO_CLOUD": "1", "OLLAMA_VULKAN": "0", "GGML_VK_VISIBLE_DEVICES": "-1",
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID", "OLLAMA_MAX_LOADED_MODELS": "1", "OLLAMA_LOAD_TIMEOUT": "0",
+        "LLAMA_ARG_FIT": "off", "LLAMA_ARG_N_GPU_LAYERS": "all", "OLLAMA_CONTEXT_LENGTH": "16384",
+        "OLLAMA_KV_CACHE_TYPE": "q8_0", "OLLAMA_FLASH_ATTENTION": "1", "HOLDFAST_REQUIRE_GPU": "yes",
+    }  # fmt: skip
+    assert promised.items() <= coder.items()
+    # The answer of devices.py must not be overruled, and nothing may reach out.
+    assert not {"CUDA_VISIBLE_DEVICES", "HTTPS_PROXY", "HTTP_PROXY", "OLLAMA_ORIGINS"} & coder.keys()
+
+
+def test_change_of_one_role_leaves_the_other_ones_configuration() -> None:
+    plain, changed = workstation(), workstation(instances={"coder": {"context": 8192}})
+    assert environment(plain, "coder")["HOLDFAST_CONFIG"] != environment(changed, "coder")["HOLDFAST_CONFIG"]
+    assert files.environment(plain, "reasoner", "r") == files.environment(changed, "reasoner", "r")
+
+
+def test_new_release_and_new_unit_change_every_configuration() -> None:
+    ws, other = workstation(), workstation(ollama={"ready_timeout_s": 77})
+    for role in ws.instances:
+        configs = {files.config(ws, role, "r"), files.config(ws, role, "s"), files.config(other, role, "r")}
+        assert len(configs) == 3
+        assert environment(ws, role)["HOLDFAST_CONFIG"] == files.config(ws, role, "r")
+
+
+def test_every_role_may_open_its_own_port_only() -> None:
+    ws = workstation()
+    assert "SocketBindAllow=ipv4:tcp:11434\n" in files.port(ws, "coder")
+    assert "11434" not in files.template(ws)
+    paths = [entry.path for entry in files.entries(ws, "r")]
+    assert "/etc/systemd/system/ollama@coder.service.d/port.conf" in paths
+    assert "/etc/systemd/system/ollama@reasoner.service.d/port.conf" in paths
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze here")
+def test_systemd_understands_the_unit(tmp_path: Path) -> None:
+    text = files.template(workstation()).replace("/opt/ollama/current/bin/ollama", "/bin/true")
+    path = tmp_path / "ollama@coder.service"
+    path.write_text(text)
+
+    def verify() -> str:
+        command = ["systemd-analyze", "verify", "--man=no", str(path)]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stderr
+
+    assert "ollama@" not in verify()
+    path.write_text(text.replace("UMask=0077", "UMask=verywide"))
+    assert "ollama@" in verify()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"port": 80}, {"port": 40000}, {"context": 10}, {"kv_type": "f32"}, {"keep_alive": "soon"}, {"model": "no tag"},
+        {"flash_attention": False, "kv_type": "q8_0"}, {"parallel": 0}, {"colour": "red"},
+    ],
+)  # fmt: skip
+def test_wrong_instances_are_refused(changes: dict[str, Any]) -> None:
+    right: dict[str, Any] = {"model": "qwen2.5-coder:32b", "gpus": ["left"], "port": 11434}
+    Instance.model_validate(right)
+    with pytest.raises(ValidationError):
+        Instance.model_validate({**right, **changes})
+
+
+def cards(*lines: str) -> Cards:
+    return NvidiaCards().process([*lines, "end"])
+
+
+LEFT, RIGHT = "card 0000:01:00.0 0x030000", "card 0000:21:00.0 0x030200"
+
+
+def test_cards_of_the_machine_and_not_its_hosts() -> None:
+    assert cards(RIGHT, LEFT, "card 0000:01:00.1 0x040300").addresses == ("0000:01:00.0", "0000:21:00.0")
+    assert cards(LEFT, "container").addresses == ()
+    assert cards(LEFT, "container", "control").addresses == ("0000:01:00.0",)
+    assert cards().addresses == ()
+
+
+def test_missing_cards_stop_the_apply_by_name() -> None:
+    assert obstacle(cards(LEFT, RIGHT), GPUS, True, "release") is None
+    problem = obstacle(cards(LEFT), GPUS, True, "release")
+    assert problem
+    assert "right (0000:21:00.0)" in problem.render()
+    assert "left" not in problem.message
+    assert "require_gpu: false" in problem.fix
+    both = obstacle(cards(), GPUS, True, "built here")
+    assert both
+    assert "left (0000:01:00.0), right (0000:21:00.0)" in both.message
+    assert obstacle(cards(), GPUS, False, "built here") is None
+    assert obstacle(cards(), {}, True, "release")
+
+
+def test_ollama_without_cuda_is_refused_where_there_are_cards() -> None:
+    assert obstacle(cards(LEFT), GPUS, False, "release") is None
+    problem = obstacle(cards(LEFT), GPUS, False, "built here")
+    assert problem
+    assert "without CUDA" in problem.message
+    assert problem.fix.startswith("./holdfast depot update ollama")
