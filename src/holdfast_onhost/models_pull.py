@@ -63,6 +63,8 @@ def pull(settings: dict[str, Any], status: Status, manner: Manner | None = None)
         fetch_disk.require_room(total - kept, store.path, "models")
         for model in wanted:
             for blob in needs[model.text]:
+                if missing.pop(blob.hex, None) is None:
+                    continue  # models share their licence
                 _blob(blob, model, store, settings["registry"], status, manner)
             if store.manifest(model.name) != model.raw:
                 store.place_manifest(model.name, model.raw)
