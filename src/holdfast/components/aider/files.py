@@ -14,6 +14,7 @@ from holdfast.settings import Workstation
 
 LOCK = LOCKS / "python" / "aider.txt"
 DEST = "/opt/aider"
+LAUNCH = f"{DEST}/launch.py"
 ETC = "/etc/holdfast/aider"
 
 
@@ -72,9 +73,9 @@ def metadata(pair: tuple[Model, Model]) -> str:
     return json.dumps(known, indent=2) + "\n"
 
 
-def wrapper(python: str = f"{DEST}/current/bin/python", etc: str = ETC) -> str:
+def wrapper(python: str = f"{DEST}/current/bin/python", launch: str = LAUNCH, etc: str = ETC) -> str:
     """The program /usr/local/bin/aider."""
-    return render("aider/usr/local/bin/aider.j2", python=python, etc=etc)
+    return render("aider/usr/local/bin/aider.j2", python=python, launch=launch, etc=etc)
 
 
 def entries(ws: Workstation) -> list[Entry]:
@@ -84,7 +85,8 @@ def entries(ws: Workstation) -> list[Entry]:
     names = {"architect": architect.name, "editor": editor.name, "editor_edit_format": options.editor_edit_format}
     conf = render(
         "aider/etc/holdfast/aider/aider.conf.yml.j2", version=version(), etc=ETC, architect_role=options.architect,
-        editor_role=options.editor, map_tokens=options.map_tokens, timeout_s=options.timeout_s, **names,
+        editor_role=options.editor, map_tokens=options.map_tokens, timeout_s=options.timeout_s,
+        ask_before_coding=options.ask_before_coding, **names,
     )  # fmt: skip
     settings = render("aider/etc/holdfast/aider/model-settings.yml.j2", models=list(dict.fromkeys(pair)), **names)
     return [
@@ -93,5 +95,6 @@ def entries(ws: Workstation) -> list[Entry]:
         File(f"{ETC}/model-settings.yml", settings),
         File(f"{ETC}/model-metadata.json", metadata(pair)),
         File(f"{ETC}/aider.env", render("aider/etc/holdfast/aider/aider.env.j2", url=editor.url)),
+        File(LAUNCH, render("aider/opt/aider/launch.py.j2", version=version())),
         File("/usr/local/bin/aider", wrapper(), mode="755"),
     ]

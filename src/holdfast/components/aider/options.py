@@ -19,6 +19,11 @@ class Options(Section):
         description="How the editor writes a change: search-and-replace blocks, or whole files (slower, but small models "
         "get the form right more often).",
     )
+    ask_before_coding: bool = Field(
+        default=True,
+        description="Ask after the plan as well, before the editor's model is loaded. Every edit is shown and asked about "
+        "before it is written, whatever this says.",
+    )
     map_tokens: int = Field(
         default=1024, ge=0, le=65536, description="Tokens of the repository map sent with each prompt; 0: none."
     )

@@ -8,15 +8,15 @@ from holdfast.operations.remote import PythonFact
 
 
 def read_credentials(folder: str, database: str) -> Any:
-    """Runs on the host: which files exist, and which of them are root's alone. No content."""
+    """Runs on the host: which files exist (else null), and which of them are root's alone. No content."""
     import os
     import stat
 
-    def private(name: str) -> bool:
+    def private(name: str) -> Any:
         try:
             st = os.lstat(os.path.join(folder, name))
         except OSError:
-            return False
+            return None
         return (
             stat.S_ISREG(st.st_mode)
             and stat.S_IMODE(st.st_mode) == 0o600
@@ -31,7 +31,8 @@ def read_credentials(folder: str, database: str) -> Any:
 
 
 class Credentials(PythonFact):
-    """State of the secrets: ``{secret, password, bootstrap, leftover, database}``, each a bool."""
+    """State of the secrets: ``secret``, ``password``, ``bootstrap`` (None: not there, False: too open or empty, True), and
+    whether there are a ``leftover`` of the first start and a ``database``."""
 
     reader = staticmethod(read_credentials)
 

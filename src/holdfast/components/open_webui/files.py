@@ -18,9 +18,11 @@ DATABASE = "/var/lib/open-webui/data/webui.db"
 
 
 def quoted(value: str) -> str:
-    """A value for an EnvironmentFile, as systemd.exec(5) reads it inside double quotes."""
+    """A value for an EnvironmentFile, as systemd.exec(5) reads it inside quotes."""
     if "\n" in value:
         raise ValueError(f"a line break in {value!r}")
+    if "'" not in value:
+        return f"'{value}'"
     for special in '\\"`$':
         value = value.replace(special, "\\" + special)
     return f'"{value}"'

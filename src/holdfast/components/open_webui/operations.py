@@ -42,9 +42,13 @@ def make_credentials(folder: str, database: str, email: str, person: str) -> Any
     keep("secret.env", lambda: "WEBUI_SECRET_KEY=" + secrets.token_hex(32) + "\n")
     # 20 of 62 letters and digits: 119 bit, below bcrypt's 72 bytes, no character that needs care anywhere.
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-    password = keep("admin-password", lambda: "".join(secrets.choice(letters) for _ in range(20)) + "\n")
-    bootstrap = os.path.join(folder, "bootstrap.env")
-    if not os.path.exists(database) or os.path.lexists(bootstrap):
+    bootstrap, password_file = os.path.join(folder, "bootstrap.env"), os.path.join(folder, "admin-password")
+    first = not os.path.exists(database) or os.path.lexists(bootstrap)
+    # Once the account is there, its owner may take the file away: a new one would hold a password that opens nothing.
+    password = ""
+    if first or os.path.lexists(password_file):
+        password = keep("admin-password", lambda: "".join(secrets.choice(letters) for _ in range(20)) + "\n")
+    if first:
         if os.path.lexists(bootstrap):
             os.unlink(bootstrap)
         lines = [f'WEBUI_ADMIN_EMAIL="{email}"', f'WEBUI_ADMIN_NAME="{person}"', f'WEBUI_ADMIN_PASSWORD="{password}"']
@@ -59,8 +63,9 @@ def credentials(folder: str, database: str, email: str, person: str) -> Iterator
     Neither ever leaves it. The password stays in ``folder``/admin-password (root, 0600) to be read once by its owner.
     """
     found = Credentials.read(host, folder=folder, database=database) or {}
-    bootstrap = found.get("bootstrap") if found.get("leftover") else found.get("database")
-    if found.get("secret") and found.get("password") and bootstrap:
+    settled = found.get("database") and not found.get("leftover")
+    first = found.get("password") and found.get("bootstrap")
+    if found.get("secret") and (found.get("password") is not False if settled else first):
         host.noop("secret key and password are there")
         return
     source = program(make_credentials, folder=folder, database=database, email=email, person=person)
