@@ -11,6 +11,7 @@ from holdfast.lab.layout import labs_dir
 
 # Outermost first. `ip netns add` makes /run/netns and mounts it on itself; systemd-nspawn and ssh need the others.
 SHARED = ("/etc/netns", "/run/netns", "/run/holdfast", "/run/systemd", "/run/systemd/nspawn")
+OURS = ("/etc/netns", "/run/holdfast", "/run/systemd/nspawn")  # those that no other program makes by itself
 
 
 def _note() -> Path:
@@ -25,7 +26,7 @@ def claim() -> None:
         new = _note().with_suffix(".new")
         new.write_text(json.dumps(absent) + "\n")
         os.replace(new, _note())
-    for folder in ("/run/holdfast", "/run/systemd/nspawn", "/etc/netns"):
+    for folder in OURS:
         Path(folder).mkdir(parents=True, exist_ok=True)
 
 

@@ -55,7 +55,7 @@ def prepare(layout: Layout, base: Path, *, env: dict[str, str], log: Path) -> No
     tree = layout.tree
     run(["cp", "-a", "--reflink=auto", base, tree], env=env, log=log)
     _write(tree / "etc/hostname", f"{layout.name}\n")
-    _write(tree / "etc/hosts", f"127.0.0.1 localhost\n127.0.1.1 {layout.name}\n::1 localhost ip6-localhost ip6-loopback\n")
+    _write(tree / "etc/hosts", f"127.0.0.1 localhost\n127.0.1.1 {layout.name}\n::1 localhost ip6-localhost\n")
     _write(tree / "etc/machine-id", f"{uuid.uuid4().hex}\n", 0o444)
     # nspawn's --resolv-conf=copy-host leaves resolved's link in place and with it no DNS; the drop-in is what it reads.
     _write(tree / "etc/systemd/resolved.conf.d/uplink.conf", f"[Resolve]\nDNS={at.UPLINK_DNS}\n")
@@ -69,7 +69,8 @@ def prepare(layout: Layout, base: Path, *, env: dict[str, str], log: Path) -> No
 
     user = at.LOGIN_USER
     # '*' and not '!': no password fits, and the account does not count as locked.
-    run(["chroot", tree, "useradd", "--create-home", "--shell=/bin/bash", "--uid=1000", "--password=*", user], env=env, log=log)
+    account = ["--create-home", "--shell=/bin/bash", "--uid=1000", "--password=*", user]
+    run(["chroot", tree, "useradd", *account], env=env, log=log)
     _write(tree / "etc/sudoers.d" / user, f"{user} ALL=(ALL:ALL) NOPASSWD: ALL\n", 0o440)
     authorized = tree / "home" / user / ".ssh/authorized_keys"
     _write(authorized, layout.ssh_key.with_suffix(".pub").read_text(), 0o600)

@@ -43,7 +43,8 @@ class Lab:
             if found is not None:
                 if found.release != self.release:
                     raise HoldfastError(
-                        f"the lab {self.name} runs Debian {found.release}, not {self.release}", fix="./holdfast down first"
+                        f"the lab {self.name} runs Debian {found.release}, not {self.release}",
+                        fix="./holdfast down first",
                     )
                 return _Making(self.layout, found.nonce, self.release, progress).mend(found, models)
             remove(self.layout)
@@ -176,9 +177,7 @@ class _Making:
         state.save(made)
         return made
 
-    def _state(
-        self, pins: dict[str, str], overrides: Mapping[str, Path] | None, processes: list[Process]
-    ) -> LabState:
+    def _state(self, pins: dict[str, str], overrides: Mapping[str, Path] | None, processes: list[Process]) -> LabState:
         says = {role.name: role.says for role in roles.ROLES if role.name not in (overrides or {})}
         return LabState(
             name=self.layout.name,
@@ -199,7 +198,7 @@ class _Making:
         return {
             "profile": "dual_3090",
             "ssh": {
-                "hostname": at.WORKSTATION4, "user": at.LOGIN_USER, "key_file": str(self.layout.ssh_key),
+                "user": at.LOGIN_USER, "key_file": str(self.layout.ssh_key),
                 "config_file": str(self.layout.ssh_config),
             },
             "login_user": at.LOGIN_USER,

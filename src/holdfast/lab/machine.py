@@ -53,7 +53,8 @@ def boot(layout: Layout, nonce: str) -> Process:
     """Start the machine's supervisor and return at once; `wait` waits for the login."""
     groups = [str(folder) for folder in cgroups.folders(layout.cgroup)]
     netns = layout.netns("workstation")
-    argv = ["unshare", "--mount", "--propagation=slave", "sh", "-c", _SUPERVISOR, "machine", netns, *groups, "--", *nspawn(layout)]
+    supervisor = ["unshare", "--mount", "--propagation=slave", "sh", "-c", _SUPERVISOR, "machine"]
+    argv = [*supervisor, netns, *groups, "--", *nspawn(layout)]
     # A cgroup v2 tree inside, whatever this computer has; no colours in the log.
     env = {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1", "SYSTEMD_COLORS": "0", "TERM": "dumb"}
     return start("machine", argv, nonce=nonce, log=layout.logs / "machine.log", env=env)

@@ -126,8 +126,8 @@ class Network:
         """
         log = self.layout.logs / "uplink.log"
         netns = f"/run/netns/{self.layout.netns('router')}"
-        argv = ["slirp4netns", "--configure", "--mtu=65520", "--disable-host-loopback", "--netns-type=path", netns, UPLINK]
-        process = start("uplink", argv, nonce=nonce, log=log)
+        options = ["--configure", "--mtu=65520", "--disable-host-loopback", "--netns-type=path"]
+        process = start("uplink", ["slirp4netns", *options, netns, UPLINK], nonce=nonce, log=log)
         show = ["ip", "-n", self.layout.netns("router"), "-4", "address", "show", "dev", UPLINK]
         wait_until(
             "the lab's uplink (slirp4netns) does not come up",

@@ -90,7 +90,8 @@ def apt(arguments: list[str], progress: Progress = QUIET, *, seconds: float = LO
             )
         if time.monotonic() > end:
             raise HoldfastError(
-                f"another program has held apt's lock for {seconds:g} s{_holder()}", fix="wait for it to end, then repeat"
+                f"another program has held apt's lock for {seconds:g} s{_holder()}",
+                fix="wait for it to end, then repeat",
             )
         if not said:
             progress.note(f"waiting for apt's lock{_holder()}")

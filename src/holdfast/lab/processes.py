@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +48,9 @@ def alive(process: Process) -> bool:
     return found is not None and found[0] not in "ZX" and found[1] == process.start_ticks
 
 
-def start(role: str, argv: Sequence[str | Path], *, nonce: str, log: Path, env: Mapping[str, str] | None = None) -> Process:
+def start(
+    role: str, argv: Sequence[str | Path], *, nonce: str, log: Path, env: Mapping[str, str] | None = None
+) -> Process:
     """Start ``argv`` in a session of its own, output appended to ``log``, and return at once."""
     log.parent.mkdir(parents=True, exist_ok=True)
     words = [str(a) for a in argv]
@@ -85,7 +87,6 @@ def of_nonce(nonce: str) -> list[int]:
 
 def in_netns(names: Sequence[str]) -> list[int]:
     """The pids of all processes inside these network namespaces (compared by device and inode, as `ip netns pids` does)."""
-
 
     def identity(path: str) -> tuple[int, int] | None:
         try:
@@ -126,12 +127,13 @@ def tail(log: Path, lines: int = 12) -> str:
         return ""
 
 
-def wait_until(what: str, check: object, *, seconds: float, process: Process | None = None, log: Path | None = None) -> None:
+def wait_until(
+    what: str, check: Callable[[], bool], *, seconds: float, process: Process | None = None, log: Path | None = None
+) -> None:
     """Call ``check()`` until it is true.
 
     Raises HoldfastError with the end of ``log`` when ``process`` ends or ``seconds`` are over.
     """
-    assert callable(check)
     end = time.monotonic() + seconds
     while not check():
         reason = ""

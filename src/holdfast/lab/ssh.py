@@ -12,7 +12,7 @@ from holdfast.proc import run
 
 _CONFIG = """\
 # Written for the lab {name!r}; gone with it.
-Host {name}
+Host {name} {address}
     HostName {address}
     User {user}
     IdentityFile "{key}"
@@ -65,7 +65,8 @@ def ssh(
 def hang_up(layout: Layout) -> None:
     """End the shared connections; the next command makes a new one."""
     if layout.ssh_config.exists() and layout.sockets.exists() and any(layout.sockets.iterdir()):
-        subprocess.run(["ssh", "-F", str(layout.ssh_config), "-O", "exit", layout.name], capture_output=True, check=False)
+        argv = ["ssh", "-F", str(layout.ssh_config), "-O", "exit", layout.name]
+        subprocess.run(argv, capture_output=True, check=False)
 
 
 def close(layout: Layout) -> None:

@@ -84,5 +84,3 @@ def names() -> list[str]:
 def running() -> list[LabState]:
     """All labs of this user whose machine lives."""
     return [state for name in names() if (state := load(name)) is not None]
-
-

@@ -54,7 +54,7 @@ class Member:
         theirs.mkdir(parents=True, exist_ok=True)
         (theirs / "resolv.conf").write_text(resolver)
         log = self.layout.logs / f"{self.node}.log"
-        argv = [
+        argv: list[str | Path] = [
             "ip", "netns", "exec", self.layout.netns(self.node), "sh", "-c", _OWN_ETC, self.node, etc,
             self.programs / "usr/sbin/tailscaled", "--tun=tailscale0", "--port=41641", f"--statedir={self.folder}",
             f"--socket={self.socket}", "--no-logs-no-support",
@@ -82,5 +82,5 @@ class Member:
 
     def tailscale(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run the tailscale program against this member's daemon."""
-        argv = [self.programs / "usr/bin/tailscale", f"--socket={self.socket}", *words]
+        argv: list[str | Path] = [self.programs / "usr/bin/tailscale", f"--socket={self.socket}", *words]
         return run(argv, env=environment(self.nonce), check=check, timeout=90)

@@ -47,9 +47,15 @@ def base(release: str, *, env: dict[str, str], log: Path, progress: Progress = Q
     making = trees_dir() / f".making-{wanted.name}"
     # In namespaces of its own: mmdebstrap mounts /proc and /dev in the tree, and a killed one would leave these mounts and
     # its children; so they end with it (unshare(1), --kill-child).
-    command = ["unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child=SIGKILL", "mmdebstrap", "--quiet"]
-    options = ["--mode=root", "--variant=minbase", f"--include={','.join(PACKAGES)}", '--aptopt=Acquire::Languages "none"']
-    run([*command, *options, release, making], env=env, log=log, fix="check that this computer reaches a Debian mirror")
+    alone = ["unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child=SIGKILL"]
+    options = ["--quiet", "--mode=root", "--variant=minbase", f"--include={','.join(PACKAGES)}"]
+    languages = '--aptopt=Acquire::Languages "none"'
+    run(
+        [*alone, "mmdebstrap", *options, languages, release, making],
+        env=env,
+        log=log,
+        fix="check that this computer reaches a Debian mirror",
+    )
     for key in (making / "etc/ssh").glob("ssh_host_*"):
         key.unlink()  # every lab gets a key of its own
     os.replace(making, wanted)
@@ -69,5 +75,3 @@ def refuse_mounts(folder: Path) -> None:
     found = [mount for mount in below if Path(mount).is_relative_to(folder)]
     if found:
         raise HoldfastError(f"{found[0]} is a mount point", where=str(folder), fix=f"umount {' '.join(found)}")
-
-

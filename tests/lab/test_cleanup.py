@@ -1,0 +1,163 @@
+"""`down` leaves this computer as it was: after a whole life, and after `up` was killed in the middle of any step."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from holdfast.lab import Lab, processes, snapshot, state, tree
+from holdfast.lab.layout import Layout
+from holdfast.paths import ROOT
+
+NAME = "cut"
+# Runs Lab.up and kills itself (sys.argv[3]: the signal) at a phase, sys.argv[2] seconds after it began.
+KILLED = """
+import os, signal, sys, threading
+from contextlib import contextmanager
+from holdfast.lab import Lab
+phase, delay, number = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with it ignored
+class Cut:
+    @contextmanager
+    def phase(self, name):
+        if name == phase:
+            threading.Timer(delay, os.kill, (os.getpid(), number)).start()
+        yield
+    def note(self, text): pass
+    def bytes(self, *args): pass
+Lab("cut").up(Cut())
+"""
+
+
+def up_cut_off(phase: str, delay: float, number: int) -> int:
+    """The status of a process that was killed while it made the lab."""
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    argv = [sys.executable, "-c", KILLED, phase, str(delay), str(int(number))]
+    return subprocess.run(argv, env=env, capture_output=True, timeout=300, check=False).returncode
+
+
+def others() -> list[state.LabState]:
+    return [found for found in state.running() if found.name != NAME]
+
+
+def difference(before: snapshot.Snapshot) -> str:
+    return "\n".join(snapshot.difference(before, snapshot.take(others())))
+
+
+@pytest.fixture
+def before() -> snapshot.Snapshot:
+    Lab(NAME).down()
+    taken = snapshot.take(others())
+    assert taken["links"], "the snapshot sees links"
+    assert taken["routes"], "the snapshot sees routes"
+    assert taken["sysctls"], "the snapshot sees sysctls"
+    return taken
+
+
+@pytest.mark.parametrize(
+    ("phase", "delay"),
+    [
+        ("lab: network", 0.05),
+        ("lab: network", 0.2),
+        ("lab: tree", 0.5),
+        ("lab: boot", 0.3),
+        ("lab: tailnet", 1.5),
+        ("lab: login", 0),
+    ],
+)
+def test_down_after_up_was_killed(before: snapshot.Snapshot, phase: str, delay: float) -> None:
+    assert up_cut_off(phase, delay, signal.SIGKILL) == -signal.SIGKILL
+    assert difference(before), "a killed start leaves something, and the snapshot sees it"
+    assert state.load(NAME) is None, "a half-made lab is none"
+    Lab(NAME).down()
+    assert difference(before) == ""
+
+
+def test_up_after_up_was_killed_then_down(before: snapshot.Snapshot) -> None:
+    lab = Lab(NAME)
+    assert up_cut_off("lab: tailnet", 0.5, signal.SIGKILL) == -signal.SIGKILL
+    nonce = state.nonce(NAME)
+    assert processes.of_nonce(nonce)
+    try:
+        made = lab.up()
+        assert made.nonce != nonce
+        assert processes.of_nonce(nonce) == []
+        assert lab.ssh(["id", "-un"]).stdout == "ada\n"
+        during = difference(before).splitlines()
+        for part in ("processes", "namespaces", "mounts", "control groups", "files"):
+            assert [line for line in during if line.startswith(f"+ {part}:")], f"the snapshot sees {part}"
+        for part in ("links", "addresses", "routes", "rules", "sysctls", "nft"):
+            assert [line for line in during if part in line.split(":")[0]] == [], "not even while it runs"
+    finally:
+        lab.down()
+    assert difference(before) == ""
+
+
+def test_ctrl_c_leaves_nothing(before: snapshot.Snapshot) -> None:
+    assert up_cut_off("lab: boot", 0.5, signal.SIGINT) == -signal.SIGINT
+    assert difference(before) == ""
+
+
+def test_a_second_down_is_harmless(before: snapshot.Snapshot) -> None:
+    for _ in range(2):
+        Lab(NAME).down()
+    assert difference(before) == ""
+
+
+def test_down_ends_no_process_of_others(before: snapshot.Snapshot) -> None:
+    """A pid in the state file that now belongs to someone else is left alone."""
+    stranger = subprocess.Popen(["sleep", "60"])
+    layout = Layout(NAME)
+    layout.folder.mkdir(parents=True, mode=0o700)
+    state.write(layout.intent, {"nonce": "0123456789abcdef", "release": "bookworm"})
+    mark = {**os.environ, "HOLDFAST_LAB_NONCE": "0123456789abcdef"}
+    ours = subprocess.Popen(["sleep", "60"], env=mark)
+    another = subprocess.Popen(["sleep", "60"], env={**mark, "HOLDFAST_LAB_NONCE": "fedcba9876543210"})
+    gone = state.LabState(
+        name=NAME, nonce="0123456789abcdef", release="bookworm", ssh_config="", site={}, namespaces={}, lan={}, tailnet={},
+        processes=[processes.Process("machine", stranger.pid, 1)],
+    )  # fmt: skip
+    state.save(gone)
+    try:
+        assert state.load(NAME) is None, "same pid, other start: not our machine"
+        Lab(NAME).down()
+        assert ours.wait(5) == -signal.SIGKILL
+        assert stranger.poll() is None
+        assert another.poll() is None
+    finally:
+        for process in (stranger, another):
+            process.kill()
+            process.wait(5)
+    assert difference(before) == ""
+
+
+def test_a_tree_that_was_never_finished_is_made_again(
+    before: snapshot.Snapshot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The maker is killed while mmdebstrap works: no mount, no process, no half tree under the real name."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom holdfast.lab import tree, processes\n"
+        "tree.base('bookworm', env=processes.environment('aaaabbbbccccdddd'), log=Path(sys.argv[1]))"
+    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    maker = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "log")], env=env)
+    making = tmp_path / "holdfast/trees" / f".making-{tree.cached('bookworm').name}"
+    try:
+        processes.wait_until("mmdebstrap begins", lambda: (making / "var/lib/dpkg").is_dir(), seconds=60)
+    finally:
+        maker.kill()
+        maker.wait(5)
+    left = processes.of_nonce("aaaabbbbccccdddd")
+    assert left, "mmdebstrap outlives its parent"
+    while left := processes.of_nonce("aaaabbbbccccdddd"):
+        processes.kill(left)
+    tree.sweep()
+    assert not making.exists()
+    assert not tree.cached("bookworm").exists()
+    assert difference(before) == ""

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from holdfast.errors import HoldfastError
+from holdfast.lab import prerequisites
+
+
+class Notes:
+    """A progress that keeps its lines."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.lines.append(text)
+
+
+@pytest.fixture
+def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An apt-get that runs the script in the file `does`, and writes down how it was called."""
+    program = tmp_path / "apt-get"
+    program.write_text(
+        f'#!/bin/sh\necho "$DEBIAN_FRONTEND $NEEDRESTART_SUSPEND $*" >> {tmp_path}/calls\n. {tmp_path}/does\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    return tmp_path
+
+
+def test_apt_is_asked_without_questions(apt: Path) -> None:
+    (apt / "does").write_text("exit 0\n")
+    prerequisites.apt(["update"])
+    assert (apt / "calls").read_text() == "noninteractive 1 -q update\n"
+
+
+def test_apts_lock_is_waited_for_and_said_once(apt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prerequisites.time, "sleep", lambda _: None)
+    (apt / "does").write_text(
+        f'[ "$(wc -l < {apt}/calls)" -ge 4 ] && exit 0\n'
+        'echo "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 7 (apt)" >&2; exit 100\n'
+    )
+    notes = Notes()
+    prerequisites.apt(["update"], notes)  # type: ignore[arg-type]
+    assert len((apt / "calls").read_text().splitlines()) == 4
+    assert len(notes.lines) == 1
+    assert "lock" in notes.lines[0]
+
+
+def test_a_lock_that_is_never_freed_ends_the_wait(apt: Path) -> None:
+    (apt / "does").write_text('echo "E: Could not get lock /var/lib/apt/lists/lock." >&2; exit 100\n')
+    with pytest.raises(HoldfastError, match="lock"):
+        prerequisites.apt(["update"], seconds=0)
+
+
+def test_another_failure_shows_apts_words_at_once(apt: Path) -> None:
+    (apt / "does").write_text('echo "E: Unable to locate package mmdebstrap" >&2; exit 100\n')
+    with pytest.raises(HoldfastError, match="Unable to locate package mmdebstrap"):
+        prerequisites.apt(["install", "mmdebstrap"])
+    assert len((apt / "calls").read_text().splitlines()) == 1
+
+
+def test_only_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(prerequisites, "PROGRAMS", {"sh": "dash", "no-such-program": "its-package"})
+    monkeypatch.setattr(prerequisites, "FILES", {str(tmp_path): "here", str(tmp_path / "x"): "not-here"})
+    assert prerequisites.missing() == ["its-package", "not-here"]
+
+
+def test_an_ordinary_user_is_told_to_use_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prerequisites.os, "geteuid", lambda: 1000)
+    with pytest.raises(HoldfastError, match="root") as error:
+        prerequisites.ensure()
+    assert "sudo" in error.value.fix
