@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import socket
 import sys
 import time
 import uuid
@@ -18,6 +19,31 @@ from typing import Any
 
 import aiohttp
 import socketio
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+
+class One(AbstractResolver):
+    """Every name is at one address: where a namespace has no resolver of its own (curl's --resolve)."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        return [
+            {
+                "hostname": host,
+                "host": self.address,
+                "port": port,
+                "family": family,
+                "proto": 0,
+                "flags": socket.AI_NUMERICHOST,
+            }
+        ]
+
+    async def close(self) -> None:
+        pass
 
 
 def new_chat(model: str, text: str) -> tuple[dict[str, Any], dict[str, Any], str]:
@@ -61,7 +87,8 @@ async def ask(
 
 async def talk(args: argparse.Namespace, password: str) -> dict[str, Any]:
     url, origin = args.url, args.origin or args.url
-    async with aiohttp.ClientSession(headers={"Origin": origin}) as session:
+    connector = aiohttp.TCPConnector(resolver=One(args.address)) if args.address else aiohttp.TCPConnector()
+    async with aiohttp.ClientSession(connector=connector, headers={"Origin": origin}) as session:
         async with session.post(
             f"{url}/api/v1/auths/signin", json={"email": args.email, "password": password}
         ) as reply:
@@ -73,7 +100,7 @@ async def talk(args: argparse.Namespace, password: str) -> dict[str, Any]:
         async with session.get(f"{url}/api/models") as reply:
             listed = [entry["id"] for entry in (await reply.json())["data"]]
         events: list[str] = []
-        client = socketio.AsyncClient()
+        client = socketio.AsyncClient(http_session=session)
         client.on("events", lambda data: events.append(str((data.get("data") or {}).get("type"))))
         await client.connect(
             url,
@@ -97,6 +124,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--url", required=True, help="as a browser opens it")
     parser.add_argument("--origin", default="", help="another one than the url's")
+    parser.add_argument("--address", default="", help="where the url's name is; default: ask the resolver")
     parser.add_argument("--email", required=True)
     parser.add_argument("--text", default="Who are you?")
     parser.add_argument("--wait", type=float, default=60, help="seconds for each answer")
