@@ -169,6 +169,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--wait", type=float, default=60, metavar="SECONDS", help="for a driver that is still loading")
     parser.add_argument("--root", default="/", metavar="DIR", help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
+    os.umask(0o022)  # the unit's own is for its own files; this folder is shared
     if os.path.exists(given.output):
         os.unlink(given.output)  # a start that is refused must not find yesterday's answer
     required = os.environ.get("HOLDFAST_REQUIRE_GPU", "yes") != "no"

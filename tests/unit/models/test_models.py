@@ -161,5 +161,6 @@ def test_waiting_ends_with_the_pullers_own_words() -> None:
 
 def test_telling_lines_of_a_journal() -> None:
     assert telling(FAILED) == ["error: x: the registry now serves y", "Fix: ./holdfast depot update x"]
-    assert telling("a\nb\n\nc\nd") == ["b", "c", "d"]
+    assert telling("a\nb\n\nc") == ["c"]
+    assert telling('{"event": "retry", "url": "http://x", "reason": "refused"}') == ["http://x: refused"]
     assert telling("") == []

@@ -13,7 +13,7 @@ import pytest
 from holdfast.lab.models import registry
 from holdfast_onhost.fetch import Manner
 
-QUICK = Manner(stall=0.3, tries=4, pause=0.001)
+QUICK = Manner(stall=0.15, tries=4, pause=0.001)
 
 
 @dataclass

@@ -174,9 +174,9 @@ def test_kills_at_random_moments_end_in_whole_models(site: Site, tmp_path: Path)
     settings.write_text(json.dumps(site.settings))
     command = [sys.executable, "-I", "-S", str(PROGRAM), str(settings), "--status", str(site.status_file)]
     dice = random.Random(3)
-    for number in range(4):
+    for number in range(3):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(dice.uniform(0.1, 0.4))
+        time.sleep(dice.uniform(0.1, 0.3))
         process.kill() if number % 2 else process.terminate()
         process.wait()
         for name in site.manifests():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from holdfast.operations.remote import PythonFact
@@ -100,7 +101,16 @@ def missing(found: dict[str, Any] | None, models: dict[str, str]) -> list[str]:
 
 
 def telling(journal: str) -> list[str]:
-    """The lines of the puller's journal that say why it failed: `error:` and `Fix:`, else the last three."""
+    """The lines of the puller's journal that say why it failed: `error:` and `Fix:`, else its last word."""
     lines = [line for line in journal.splitlines() if line.strip()]
     said = [line for line in lines if line.startswith(("error:", "Fix:"))]
-    return said[-2:] if said else lines[-3:]
+    return said[-2:] if said else [_plain(line) for line in lines[-1:]]
+
+
+def _plain(line: str) -> str:
+    """A progress line as a sentence; any other line as it is."""
+    try:
+        event = json.loads(line)
+        return f"{event['url']}: {event['reason']}" if event["event"] == "retry" else line
+    except (ValueError, KeyError, TypeError):
+        return line
