@@ -86,8 +86,11 @@ def environment(name: str, pairs: list[tuple[str, int]], port: int, extra: list[
 
 
 def write(path: str, text: str) -> None:
-    """Replace ``path`` in one step; it appears whole or not at all."""
+    """Replace ``path`` in one step; it appears whole or not at all, for everybody to read."""
+    # The unit's UMask=0077 holds for its ExecStartPre, too, and would close /run/holdfast to all others.
+    before = os.umask(0o022)
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    os.umask(before)
     with open(path + ".new", "w") as f:
         f.write(text)
         os.fchmod(f.fileno(), 0o644)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,15 @@ def test_the_name_and_scheme_that_serve_publishes(
     assert got["CORS_ALLOW_ORIGIN"].split(";") == public + LOCAL
     assert got["WEBUI_SESSION_COOKIE_SECURE"] == secure
     assert got["WEBUI_URL"] == (public + LOCAL)[0]
+
+
+def test_what_it_writes_can_be_read_by_all_whatever_the_units_umask(machine: Machine) -> None:
+    before = os.umask(0o077)
+    try:
+        machine.run()
+    finally:
+        os.umask(before)
+    assert (machine.folder / "run").stat().st_mode & 0o777 == 0o755
 
 
 def test_it_waits_for_a_daemon_that_is_starting_and_not_for_ever(machine: Machine) -> None:
