@@ -89,6 +89,7 @@ mkdir -p "$d"; rm -rf "$v"
 "$4" venv -q --no-project --system-certs --python "$3" "$v"
 cat > "$v/requirements.txt"
 VIRTUAL_ENV="$v" "$4" pip sync -q --require-hashes --only-binary :all: --compile-bytecode --system-certs "$v/requirements.txt"
+rm -f "$v/.lock"  # uv leaves it writable for everybody
 sync -f "$v"; : > "$v/.complete"
 """.strip()
 
