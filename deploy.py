@@ -1,26 +1,29 @@
 """The whole workstation on one page: settings, then every component in order. No logic lives here (docs/development.md)."""
 
+from pyinfra import host
+
+from holdfast.apply import attach
 from holdfast.components.aider.deploy import aider
+from holdfast.components.base.deploy import base
 from holdfast.components.models.deploy import await_pull, start_pull
 from holdfast.components.nvidia.deploy import nvidia
 from holdfast.components.ollama.deploy import ollama, require_hardware
 from holdfast.components.open_webui.deploy import open_webui
-from holdfast.components.tailscale.deploy import tailscale
-from pyinfra import host
-
-from holdfast.apply import attach
-from holdfast.components.base.deploy import base
+from holdfast.components.tailscale.deploy import tailscale, tailscale_preflight
 from holdfast.settings import Workstation
 
 ws = Workstation.of(host.data)
 attach(ws)
 
+# What would stop the apply later is found out before anything is changed.
 require_hardware(ws)
+tailscale_preflight(ws)
+
 base(ws)
 start_pull(ws)  # the longest download runs in the background from here …
 nvidia(ws)
 tailscale(ws)
 ollama(ws)
-open_webui(ws)
+open_webui(ws)  # after the tailnet: its public address is read there
 aider(ws)
 await_pull(ws)  # … and is awaited here
