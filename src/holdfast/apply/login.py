@@ -11,7 +11,7 @@ from pyinfra.api.exceptions import FactProcessError
 Sudo = Literal["root", "missing", "free", "password"]
 
 # A folder of our own for pyinfra's temporary files: its default is a predictable name in /tmp that all may read.
-_SOURCE = r"""
+SOURCE = r"""
 if [ "$(id -u)" = 0 ]; then sudo=root
 elif ! command -v sudo >/dev/null 2>&1; then sudo=missing
 elif sudo -n true >/dev/null 2>&1; then sudo=free
@@ -36,7 +36,7 @@ class Login(FactBase[Account]):
     """The account that we are logged in with; run without sudo. One round trip."""
 
     def command(self) -> StringCommand:
-        return StringCommand("sh", "-c", "'" + _SOURCE.replace("'", "'\\''") + "'")
+        return StringCommand("sh", "-c", "'" + SOURCE.replace("'", "'\\''") + "'")
 
     def process(self, output: Any) -> Account:
         return parse(list(output))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from paramiko.proxy import ProxyCommand, ProxyCommandFailure
+from paramiko.proxy import ProxyCommand
+from paramiko.ssh_exception import ProxyCommandFailure
 
 
 def send(self: Any, content: bytes) -> int:
@@ -23,4 +24,4 @@ def send_everything() -> None:
     "Corrupted MAC on input" (seen with a lock of 190 KB on stdin). The same corruption with eventlet:
     https://github.com/paramiko/paramiko/issues/173
     """
-    ProxyCommand.send = send
+    ProxyCommand.send = send  # type: ignore[method-assign, assignment]

@@ -1,0 +1,115 @@
+"""Reading a machine through pyinfra's API, as a process of its own: pyinfra needs gevent's patches before anything else.
+
+``python -m holdfast.cli.facts NAME`` prints one JSON object: what `status` shows.
+"""
+
+from __future__ import annotations
+
+from gevent import monkey  # type: ignore[import-untyped]
+
+monkey.patch_all()
+
+import json  # noqa: E402
+import sys  # noqa: E402
+from typing import Any  # noqa: E402
+
+from pyinfra.api import Config, Inventory, State  # noqa: E402
+from pyinfra.api.connect import connect_all, disconnect_all  # noqa: E402
+from pyinfra.api.exceptions import PyinfraError  # noqa: E402
+from pyinfra.api.state import StateStage  # noqa: E402
+from pyinfra.context import ctx_host, ctx_state  # noqa: E402
+
+from holdfast.apply import connection  # noqa: E402
+from holdfast.apply.proxycommand import send_everything  # noqa: E402
+from holdfast.components.models import files as models  # noqa: E402
+from holdfast.components.models import pins  # noqa: E402
+from holdfast.components.models.facts import ModelStore  # noqa: E402
+from holdfast.components.nvidia.classify import classify  # noqa: E402
+from holdfast.components.nvidia.facts import NvidiaState  # noqa: E402
+from holdfast.components.tailscale.facts import TailnetNode  # noqa: E402
+from holdfast.errors import HoldfastError  # noqa: E402
+from holdfast.operations.remote import PythonFact  # noqa: E402
+from holdfast.operations.unit import UnitState  # noqa: E402
+from holdfast.settings import Workstation, load  # noqa: E402
+from holdfast.settings.inventory import connection as ssh_data  # noqa: E402
+
+
+def read_disk(paths: list[str]) -> Any:
+    """Runs on the machine: free and total bytes where each path lies (or would lie), uptime in seconds."""
+    import os
+
+    out = {}
+    for path in paths:
+        there = path
+        while not os.path.exists(there):
+            there = os.path.dirname(there)
+        space = os.statvfs(there)
+        out[path] = {"free": space.f_bavail * space.f_frsize, "total": space.f_blocks * space.f_frsize}
+    with open("/proc/uptime") as f:
+        return {"disks": out, "uptime_s": float(f.read().split()[0])}
+
+
+class Disk(PythonFact):
+    """Room on the machine; see read_disk."""
+
+    reader = staticmethod(read_disk)
+
+
+def units_of(ws: Workstation) -> list[str]:
+    """The units that are to run."""
+    tailnet = ["tailscaled.service"] if ws.tailscale.enabled else []
+    return [*(f"ollama@{role}.service" for role in ws.instances), "open-webui.service", *tailnet]
+
+
+def read(host: Any, ws: Workstation) -> dict[str, Any]:
+    """Everything, one round trip a fact."""
+    machine = NvidiaState.machine(host)
+    nvidia = None
+    if machine is not None:
+        finding = classify(machine, ws.gpus, ws.nvidia.minimum_driver)
+        nvidia = {"words": finding.words, "problems": list(finding.problems), "fix": finding.fix, "usable": finding.usable}
+    try:
+        wanted = pins.pinned(ws)
+    except HoldfastError:
+        wanted = {}
+    node = TailnetNode.node(host)
+    return {
+        "nvidia": nvidia,
+        "units": {unit: UnitState.read(host, unit=unit) for unit in units_of(ws)},
+        "models": ModelStore.read(host, store=models.STORE, models=wanted, status=models.STATUS, unit=models.UNIT),
+        "tailnet": {"version": node.version, "backend": node.backend, "name": node.name, "online": node.online,
+                    "addresses": list(node.addresses), "problem": node.problem, "health": list(node.health)},
+        "room": Disk.read(host, paths=["/", models.STORE]),
+    }  # fmt: skip
+
+
+def main(name: str) -> int:
+    ws = load(name)
+    send_everything()
+    address = "@local" if ws.local else name
+    inventory = Inventory(([(address, ssh_data(ws))], {}))
+    state = State(inventory, Config())
+    with ctx_state.use(state):
+        state.set_stage(StateStage.Connect)
+        try:
+            connect_all(state)
+        except PyinfraError:
+            sys.stdout.write(json.dumps({"error": {"message": f"{name} cannot be reached"}}) + "\n")
+            return 1
+        state.set_stage(StateStage.Prepare)
+        host = inventory.get_host(address)
+        try:
+            with ctx_host.use(host):
+                connection.prepare(host, name)
+                found = read(host, ws)
+        except HoldfastError as error:
+            found = {"error": {"message": error.message, "fix": error.fix}}
+        finally:
+            connection.release(host)
+            disconnect_all(state)
+    sys.stdout.write(json.dumps(found) + "\n")
+    return 1 if "error" in found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,70 @@
+"""What is wrong with a machine, from what was read of it: each finding with its Fix. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# Below this an upgrade or a log can fill the disk (bytes).
+LITTLE_ROOM = 2 << 30
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong, and the way out."""
+
+    message: str
+    fix: str
+
+
+def findings(name: str, found: Mapping[str, Any], *, require_gpu: bool, tailnet: bool) -> list[Finding]:
+    """All that is wrong, most basic first."""
+    out = [*_nvidia(found["nvidia"], require_gpu), *_room(found["room"]), *_models(name, found["models"])]
+    out += [*_units(name, found["units"]), *(_tailnet(name, found["tailnet"]) if tailnet else [])]
+    return out
+
+
+def _nvidia(nvidia: Mapping[str, Any] | None, required: bool) -> Iterator[Finding]:
+    if nvidia is not None and required and not nvidia["usable"]:
+        for problem in nvidia["problems"]:
+            yield Finding(f"GPU: {problem}", nvidia["fix"])
+
+
+def _room(room: Mapping[str, Any] | None) -> Iterator[Finding]:
+    for path, space in ((room or {}).get("disks") or {}).items():
+        if space["free"] < LITTLE_ROOM:
+            yield Finding(f"{path}: {space['free'] / 2**30:.1f} GiB free", f"make room: du -xh {path} | sort -h | tail")
+
+
+def _models(name: str, store: Mapping[str, Any] | None) -> Iterator[Finding]:
+    if store is None:
+        yield Finding("nothing of Holdfast is on this machine", f"./holdfast up {name}")
+        return
+    pulling = store["active"] in ("active", "activating")
+    for model, entry in store["models"].items():
+        if entry["state"] != "present":
+            fix = "it is being fetched: wait, then look again" if pulling else f"./holdfast up {name}"
+            yield Finding(f"model {model}: {entry['state']}", fix)
+
+
+def _units(name: str, units: Mapping[str, Any]) -> Iterator[Finding]:
+    for unit, state in units.items():
+        state = state or {}
+        if state.get("LoadState") != "loaded":
+            yield Finding(f"{unit}: not installed", f"./holdfast up {name}")
+        elif state.get("ActiveState") != "active":
+            now = f"{state.get('ActiveState')} ({state.get('Result', '')})"
+            yield Finding(f"{unit}: {now}", f"on the machine: journalctl -u {unit} -e; then ./holdfast up {name}")
+        elif state.get("UnitFileState") not in ("enabled", "static", "alias", "generated"):
+            yield Finding(f"{unit}: will not start at boot ({state.get('UnitFileState')})", f"./holdfast up {name}")
+
+
+def _tailnet(name: str, node: Mapping[str, Any]) -> Iterator[Finding]:
+    if not node["version"]:
+        yield Finding("tailscale: not installed", f"./holdfast up {name}")
+    elif node["backend"] != "Running":
+        said = node["backend"] or node["problem"] or "no answer"
+        yield Finding(f"tailnet: {said}", f"./holdfast up {name} (with a fresh key when it says NeedsLogin)")
+    elif not node["online"]:
+        yield Finding("tailnet: the control server does not see this machine", "on the machine: tailscale netcheck")

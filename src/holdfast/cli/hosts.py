@@ -1,0 +1,73 @@
+"""Which machine is meant, and its settings: checked before anything is connected."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from typing import Any
+
+import yaml
+
+from holdfast.errors import HoldfastError
+from holdfast.paths import hosts_file
+from holdfast.settings.inventory import groups
+from holdfast.settings.loader import load, sites
+from holdfast.settings.workstation import Workstation
+
+LAB = "lab"
+
+
+def settings(name: str) -> Workstation:
+    """The settings of one known host. All hosts are validated: pyinfra would refuse to start for a wrong neighbour."""
+    found = load(name)
+    groups()
+    return found
+
+
+def chosen(given: str | None) -> str:
+    """The name of the host that was meant; '@local' is the one that says ``local: true``. Raises for an unknown one."""
+    known = sites()
+    if given is None:
+        if LAB in known:
+            return LAB
+        raise HoldfastError(
+            "no throw-away machine is running, and no host was named", allowed=", ".join(known),
+            fix="name a host of hosts.yml, or start the throw-away machine: ./holdfast up", code=2,
+        )  # fmt: skip
+    if given == "@local":
+        here = [name for name, site in known.items() if site.get("local") is True]
+        if len(here) != 1:
+            found = f"{len(here)} hosts of hosts.yml say `local: true`" if here else "no host of hosts.yml says `local: true`"
+            raise HoldfastError(f"@local: {found}", where=str(hosts_file()), fix="./holdfast init @local", code=2)
+        return here[0]
+    # The error of an unknown name lists the known ones.
+    return load(given).name
+
+
+def overrides(pairs: list[str]) -> dict[str, Any]:
+    """``--set instances.coder.context=8192``: the path, and the value as YAML reads it. Raises with exit code 2."""
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        path, equals, text = pair.partition("=")
+        if not equals or not all(path.split(".")):
+            raise HoldfastError(f"--set {pair!r:.80}", allowed="path=value", fix="--set instances.coder.context=8192", code=2)
+        try:
+            values[path] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            fix = f"--set '{path}=\"{text[:40]}\"' when it is a text"
+            raise HoldfastError(f"--set {path}: the value is not valid YAML", fix=fix, code=2) from None
+    return values
+
+
+def set_for(name: str, values: dict[str, Any]) -> None:
+    """From here on the settings of this host have ``values`` over what its file says, in subprocesses too."""
+    if values:
+        os.environ["HOLDFAST_SET"] = json.dumps({"host": name, "values": values})
+
+
+def add_set(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="PATH=VALUE", dest="values",
+        help="another value for this run, e.g. --set instances.coder.context=8192 (may be repeated)",
+    )  # fmt: skip

@@ -1,0 +1,62 @@
+"""Running a small program on the machine from here, over ssh (or right here for ``local: true``)."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from holdfast.errors import HoldfastError
+from holdfast.settings.workstation import Workstation
+
+
+def ssh_words(ws: Workstation) -> list[str]:
+    """``ssh`` with what the settings say; the rest comes from ~/.ssh/config. Never asks."""
+    ssh = ws.ssh
+    words = ["ssh", "-o", "BatchMode=yes"]
+    words += ["-F", ssh.config_file] if ssh.config_file else ["-o", "StrictHostKeyChecking=accept-new"]
+    words += ["-p", str(ssh.port)] if ssh.port else []
+    words += ["-i", ssh.key_file] if ssh.key_file else []
+    words += ["-l", ssh.user] if ssh.user else []
+    return [*words, ssh.hostname or ws.name]
+
+
+def ssh_hint(ws: Workstation) -> str:
+    """What a person types to get in."""
+    if ws.local:
+        return "you are there"
+    ssh = ws.ssh
+    parts = ["ssh", *(["-F", ssh.config_file] if ssh.config_file else []), *(["-p", str(ssh.port)] if ssh.port else [])]
+    return " ".join([*parts, f"{ssh.user}@{ssh.hostname}" if ssh.user and ssh.hostname else ssh.hostname or ws.name])
+
+
+def run(ws: Workstation, command: Sequence[str], *, input: str = "", timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    """Run ``command`` (words without spaces) as the login user. Raises HoldfastError when the machine is not reached."""
+    words = list(command) if ws.local else [*ssh_words(ws), " ".join(command)]
+    try:
+        done = subprocess.run(words, input=input, capture_output=True, text=True, errors="replace", timeout=timeout)
+    except FileNotFoundError:
+        raise HoldfastError(f"{words[0]} is not installed here", fix="apt-get install openssh-client") from None
+    except subprocess.TimeoutExpired:
+        raise HoldfastError(f"{ws.name} did not answer within {timeout:g} s", fix=f"is it up? {ssh_hint(ws)}") from None
+    if done.returncode == 255 and not ws.local:
+        said = done.stderr.strip().splitlines()[-1:] or ["no answer"]
+        raise HoldfastError(f"{ws.name} cannot be reached: {said[0]}", fix=f"can you log in yourself? {ssh_hint(ws)}")
+    return done
+
+
+def ask(ws: Workstation, function: Any, *, timeout: float = 120, **arguments: Any) -> Any:
+    """The result of a Python function (standard library only) run on the machine; its source travels by stdin."""
+    # Late: it brings pyinfra along, which most verbs do not need in this process.
+    from holdfast.operations.remote import program
+
+    python = sys.executable if ws.local else "python3"
+    done = run(ws, [python, "-I", "-S", "-"], input=program(function, **arguments), timeout=timeout)
+    try:
+        return json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
+        said = (done.stderr.strip().splitlines() or ["nothing"])[-1]
+        fix = f"look there: {ssh_hint(ws)}"
+        raise HoldfastError(f"{ws.name} gave no answer to a question of ours: {said}", fix=fix) from None

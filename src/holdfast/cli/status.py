@@ -1,0 +1,84 @@
+"""The verb `status`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+from typing import Any
+
+from rich.table import Table
+
+from holdfast.cli import hosts, remote
+from holdfast.cli.findings import Finding, findings
+from holdfast.cli.outcome import Outcome
+from holdfast.cli.parser import add_host
+from holdfast.cli.show import Shown, mib
+from holdfast.errors import HoldfastError
+from holdfast.paths import ROOT
+from holdfast.settings.workstation import Workstation
+
+ABOUT = """\
+One screen about a machine: cards and driver, units, models, tailnet, room. Reads only. Exit 1 when something is wrong;
+each finding comes with its Fix.
+
+  ./holdfast status gpu-box
+  ./holdfast status                 the throw-away machine, while it runs
+"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = ABOUT
+    add_host(parser, "a host of hosts.yml, or @local (default: the throw-away machine)")
+
+
+def run(args: argparse.Namespace, progress: Shown) -> Outcome:
+    ws = hosts.settings(hosts.chosen(args.host))
+    with progress.phase("look"):
+        found = read(ws)
+    wrong = findings(ws.name, found, require_gpu=ws.require_gpu, tailnet=ws.tailscale.enabled)
+    data = {"host": ws.name, **found, "findings": [asdict(finding) for finding in wrong]}
+    return Outcome(data, screen(ws, found, wrong), 1 if wrong else 0)
+
+
+def read(ws: Workstation) -> dict[str, Any]:
+    """What holdfast.cli.facts prints. Raises HoldfastError."""
+    words = [sys.executable, "-m", "holdfast.cli.facts", ws.name]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, errors="replace")
+    try:
+        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
+        said = "; ".join([line for line in done.stderr.splitlines() if line.strip()][-3:])
+        raise HoldfastError(f"{ws.name} could not be read: {said}", fix=f"can you log in? {remote.ssh_hint(ws)}") from None
+    if "error" in found:
+        fix = found["error"].get("fix") or f"can you log in yourself? {remote.ssh_hint(ws)}"
+        raise HoldfastError(found["error"]["message"], fix=fix)
+    return found
+
+
+def screen(ws: Workstation, found: dict[str, Any], wrong: list[Finding]) -> list[Any]:
+    """The same for a person."""
+    nvidia = found["nvidia"] or {"words": "unknown (no python3 there yet)"}
+    table = Table(show_header=False, title=ws.name, title_justify="left")
+    table.add_row("GPUs", nvidia["words"])
+    for unit, state in found["units"].items():
+        state = state or {}
+        words = f"{state.get('ActiveState', '?')}, {state.get('UnitFileState') or 'no unit file'}"
+        table.add_row(unit.removesuffix(".service"), words)
+    store = found["models"] or {"models": {}, "undeclared": []}
+    for model, entry in store["models"].items():
+        table.add_row(model, f"{entry['state']}, {mib(entry['bytes'])}")
+    for model in store["undeclared"]:
+        table.add_row(model, "in the store, not declared")
+    node = found["tailnet"]
+    if ws.tailscale.enabled:
+        table.add_row("tailnet", f"{node['name'] or '-'} {' '.join(node['addresses'])} {node['backend'] or 'not installed'}")
+    for path, space in ((found["room"] or {}).get("disks") or {}).items():
+        table.add_row(f"room on {path}", f"{mib(space['free'])} of {mib(space['total'])} free")
+    out: list[Any] = [table]
+    for finding in wrong:
+        out += [f"wrong: {finding.message}", f"  Fix: {finding.fix}"]
+    out.append(f"{len(wrong)} findings" if wrong else "nothing is wrong")
+    return out

@@ -1,0 +1,117 @@
+"""The verb `up`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from holdfast.apply import run as runner
+from holdfast.apply.result import Result
+from holdfast.cli import hosts, summary, verify
+from holdfast.cli.outcome import Outcome
+from holdfast.cli.password import Asker
+from holdfast.cli.pci import has_nvidia
+from holdfast.cli.show import Shown
+from holdfast.errors import HoldfastError
+from holdfast.paths import hosts_file, state_dir
+from holdfast.settings.inventory import groups
+from holdfast.settings.loader import sites
+from holdfast.settings.workstation import Workstation
+
+ABOUT = """\
+Brings a machine into the state that hosts.yml describes, waits until its models answer, and checks it.
+Run it again at any time: what is right already is not touched.
+
+  ./holdfast up                                   a throw-away machine on this computer, from real parts
+  ./holdfast up gpu-box                           the host gpu-box of hosts.yml, over SSH
+  ./holdfast up @local                            this computer: the host of hosts.yml with `local: true`
+  ./holdfast up gpu-box --set instances.coder.context=8192      another value, for this once
+  ./holdfast up --model coder=my.gguf             serve another model file in the throw-away machine
+"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = ABOUT
+    parser.add_argument("host", nargs="?", metavar="HOST", help="a host of hosts.yml, or @local (default: a throw-away one)")
+    hosts.add_set(parser)
+    parser.add_argument(
+        "--model", action="append", default=[], metavar="ROLE=FILE.gguf", dest="models",
+        help="throw-away machine only: the model file that a role gets",
+    )  # fmt: skip
+    parser.add_argument("--release", choices=("bookworm", "trixie"), help="throw-away machine only: its Debian release")
+    parser.add_argument("--no-verify", action="store_true", help="leave out the checks at the end")
+
+
+def run(args: argparse.Namespace, progress: Shown) -> Outcome:
+    values = hosts.overrides(args.values)
+    name = hosts.LAB if args.host is None else host_of(args)
+    hosts.set_for(name, values)
+    state = None
+    if args.host is None:
+        groups()
+        if has_nvidia() and not hosts_file().exists():
+            progress.note("this computer has an NVIDIA GPU: for itself, begin with ./holdfast init @local")
+            progress.note("now building a throw-away machine; nothing of this computer is changed")
+        state = lab_up(args, progress)
+    ws = hosts.settings(name)
+    asker = Asker(progress)
+    with progress.phase("apply"):
+        result = runner.apply(name, log=log_of("up", name), progress=progress, values=values, ask=asker)
+    with progress.phase("answers"):
+        seen = summary.look(ws)
+    checks = None
+    if not args.no_verify:
+        with progress.phase("verify"):
+            checks = verify.check(ws, progress, expect=state.models if state else {}, password=asker.given)
+    return finished(ws, state, result, seen, checks, progress)
+
+
+def host_of(args: argparse.Namespace) -> str:
+    """The named host; options that only a throw-away machine has are refused."""
+    given = [option for option, value in (("--model", args.models), ("--release", args.release)) if value]
+    name = hosts.chosen(args.host)
+    if given and name != hosts.LAB:
+        raise HoldfastError(f"{given[0]} is for the throw-away machine only", fix="leave out HOST, or the option", code=2)
+    return name
+
+
+def lab_up(args: argparse.Namespace, progress: Shown) -> Any:
+    """The living throw-away machine."""
+    from holdfast.lab import Lab, state
+
+    living = state.load(hosts.LAB)
+    release = args.release or (living.release if living else "bookworm")
+    return Lab(hosts.LAB, release).up(progress, model_files(args.models))
+
+
+def model_files(pairs: list[str]) -> dict[str, Path] | None:
+    """``ROLE=FILE`` -> an existing file, relative to where the person stands."""
+    chosen: dict[str, Path] = {}
+    for pair in pairs:
+        role, equals, file = pair.partition("=")
+        path = Path(os.environ.get("HOLDFAST_CWD") or ".", file).resolve()
+        if not equals or not role:
+            raise HoldfastError(f"--model {pair!r:.80}", allowed="ROLE=FILE.gguf", fix="--model coder=my.gguf", code=2)
+        if not path.is_file():
+            raise HoldfastError(f"--model {role}: no file {path}", fix="name an existing GGUF file", code=2)
+        chosen[role] = path
+    return chosen or None
+
+
+def log_of(verb: str, name: str) -> Path:
+    """Where pyinfra's own words go; begun anew."""
+    log = state_dir() / "logs" / f"{verb}-{name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_bytes(b"")
+    return log
+
+
+def finished(
+    ws: Workstation, state: Any, result: Result, seen: dict[str, Any], checks: verify.Checks | None, progress: Shown
+) -> Outcome:
+    """The JSON object, the table, and the exit code."""
+    data = summary.data(ws, state, result, seen, checks, progress.seconds)
+    lines = summary.lines(ws, data, result, seen, checks, hosts_known=list(sites()))
+    return Outcome(data, lines, 1 if checks is not None and checks.failed else 0)
