@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -78,24 +80,52 @@ def test_down_after_up_was_killed(before: snapshot.Snapshot, phase: str, delay: 
     assert difference(before) == ""
 
 
-def test_up_after_up_was_killed_then_down(before: snapshot.Snapshot) -> None:
-    lab = Lab(NAME)
-    assert up_cut_off("lab: tailnet", 0.5, signal.SIGKILL) == -signal.SIGKILL
-    nonce = state.nonce(NAME)
-    assert processes.of_nonce(nonce)
-    try:
-        made = lab.up()
-        assert made.nonce != nonce
-        assert processes.of_nonce(nonce) == []
-        assert lab.ssh(["id", "-un"]).stdout == "ada\n"
-        during = difference(before).splitlines()
-        for part in ("processes", "namespaces", "mounts", "control groups", "files"):
-            assert [line for line in during if line.startswith(f"+ {part}:")], f"the snapshot sees {part}"
-        for part in ("links", "addresses", "routes", "rules", "sysctls", "nft"):
-            assert [line for line in during if part in line.split(":")[0]] == [], "not even while it runs"
-    finally:
-        lab.down()
-    assert difference(before) == ""
+# A whole life on a computer that has never seen a lab: a /run of its own, so that not even /run/netns is there.
+FIRST = """
+import json, subprocess, sys
+from holdfast.lab import Lab, processes, snapshot, state
+beside = [state.LabState(**found) for found in json.loads(sys.argv[2])]  # labs that live in the other /run
+lab, before, out = Lab("cut"), snapshot.take(beside), {}
+subprocess.run([sys.executable, "-c", sys.argv[1], "lab: tailnet", "0.5", "9"])
+killed = state.nonce("cut")
+out["left by the killed start"] = len(processes.of_nonce(killed))
+made = lab.up()
+out["left after the next start"] = len(processes.of_nonce(killed)) * (made.nonce != killed)
+out["login"] = lab.ssh(["id", "-un"]).stdout
+out["tailnet"] = lab.joined()
+out["during"] = snapshot.difference(before, snapshot.take(beside))
+lab.down()
+out["after"] = snapshot.difference(before, snapshot.take(beside))
+print(json.dumps(out))
+"""
+
+
+def test_the_first_lab_of_a_computer_after_a_killed_start(tmp_path: Path) -> None:
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "XDG_STATE_HOME": str(tmp_path)}
+    own_run = [
+        "unshare",
+        "--mount",
+        "--propagation=private",
+        "sh",
+        "-c",
+        'mount -t tmpfs tmpfs /run && exec "$@"',
+        "sh",
+    ]
+    argv = [*own_run, sys.executable, "-c", FIRST, KILLED, json.dumps([asdict(found) for found in others()])]
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["left by the killed start"] > 0
+    assert told["left after the next start"] == 0
+    assert told["login"] == "ada\n"
+    assert told["tailnet"]["ipv4"] == "", "the workstation has not joined yet"
+    during = [line.partition(":")[0] for line in told["during"]]
+    for part in ("processes", "namespaces", "mounts", "control groups", "files"):
+        assert f"+ {part}" in during, f"the snapshot sees {part}"
+    for part in ("links", "addresses", "routes", "rules", "sysctls", "nft"):
+        assert f"+ {part}" not in during, "not even while it runs"
+    assert "\n".join(told["after"]) == ""
+    assert list((tmp_path / "holdfast" / "labs").iterdir()) == []
 
 
 def test_ctrl_c_leaves_nothing(before: snapshot.Snapshot) -> None:

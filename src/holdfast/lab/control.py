@@ -107,9 +107,16 @@ class Control:
         new.write_text(key + "\n")
         new.replace(file)
 
-    def nodes(self) -> list[dict[str, object]]:
+    def nodes(self) -> list[dict[str, Any]]:
         """The nodes that have joined, as headscale lists them."""
         return list(self._json("nodes", "list") or [])
+
+    def addresses(self, hostname: str) -> dict[str, str]:
+        """ipv4 and ipv6 of the node that goes by this name; nothing when none does."""
+        for node in self.nodes():
+            if node.get("given_name") == hostname:
+                return {"ipv6" if ":" in address else "ipv4": address for address in node["ip_addresses"]}
+        return {}
 
     def _argv(self, *words: str) -> list[str | Path]:
         inside = ["ip", "netns", "exec", self.layout.netns("control")]

@@ -78,6 +78,17 @@ class Lab:
             raise HoldfastError(f"the lab {self.name} does not run", fix="./holdfast up")
         return found
 
+    def joined(self) -> dict[str, str]:
+        """Ask the control server for the workstation's addresses, note them in the state, and return its tailnet part.
+
+        ipv4 and ipv6 stay empty until the workstation has joined.
+        """
+        found = self.state()
+        node = _Making(self.layout, found.nonce, self.release, QUIET).control.addresses(self.name)
+        found.tailnet |= node
+        state.save(found)
+        return found.tailnet
+
     def site(self) -> dict[str, Any]:
         """The workstation's block of hosts.yml. Raises HoldfastError when the lab does not run."""
         return self.state().site
@@ -174,6 +185,7 @@ class _Making:
         # A one-off key is used up by the first join; a workstation that was logged out needs another.
         self.control.mint(self.auth_key, tagged=True)
         made = self._state(pins, overrides, found.processes)
+        made.tailnet |= self.control.addresses(self.layout.name)
         state.save(made)
         return made
 

@@ -85,16 +85,17 @@ def of_nonce(nonce: str) -> list[int]:
     return [pid for pid in pids if pid != os.getpid() and _has(pid, needle)]
 
 
+def identity(path: str) -> tuple[int, int] | None:
+    """Device and inode, which tell namespaces apart (namespaces(7)); None where there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def in_netns(names: Sequence[str]) -> list[int]:
-    """The pids of all processes inside these network namespaces (compared by device and inode, as `ip netns pids` does)."""
-
-    def identity(path: str) -> tuple[int, int] | None:
-        try:
-            found = os.stat(path)
-        except OSError:
-            return None
-        return found.st_dev, found.st_ino
-
+    """The pids of all processes inside these network namespaces, as `ip netns pids` finds them."""
     ours = {identity(f"/run/netns/{name}") for name in names} - {None, identity("/proc/self/ns/net")}
     pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()] if ours else []
     return [pid for pid in pids if identity(f"/proc/{pid}/ns/net") in ours]

@@ -12,6 +12,7 @@ from typing import Any
 from holdfast.lab import cgroups
 from holdfast.lab.footprint import SHARED
 from holdfast.lab.layout import NONCE_VARIABLE, Layout, labs_dir
+from holdfast.lab.processes import identity
 from holdfast.lab.state import LabState
 from holdfast.lab.tree import trees_dir
 
@@ -98,7 +99,7 @@ def _processes(beside: Sequence[LabState]) -> list[str]:
                 continue
             words = (entry / "cmdline").read_bytes().replace(b"\0", b" ")
             variables = (entry / "environ").read_bytes().split(b"\0")
-            netns, group = (entry / "ns/net").stat().st_ino, (entry / "cgroup").read_text()
+            netns, group = identity(f"{entry}/ns/net"), (entry / "cgroup").read_text()
         except OSError:
             continue
         marked = any(v.startswith(f"{NONCE_VARIABLE}=".encode()) for v in variables)
@@ -112,11 +113,8 @@ def _processes(beside: Sequence[LabState]) -> list[str]:
     return sorted(found)
 
 
-def _netns(names: Sequence[str]) -> set[int]:
-    """The inodes of these network namespaces (they all live in the kernel's one nsfs)."""
-    mounted = {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
-    paths = [Path("/run/netns", name) for name in names]
-    return {path.stat().st_ino for path in paths if str(path) in mounted}
+def _netns(names: Sequence[str]) -> set[tuple[int, int]]:
+    return {found for name in names if (found := identity(f"/run/netns/{name}")) is not None}
 
 
 def _control_groups() -> list[str]:
