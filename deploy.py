@@ -5,9 +5,9 @@ from pyinfra import host
 from holdfast.apply import attach
 from holdfast.components.aider.deploy import aider
 from holdfast.components.base.deploy import base
-from holdfast.components.models.deploy import await_pull, start_pull
+from holdfast.components.models.deploy import await_pull, models_preflight, start_pull
 from holdfast.components.nvidia.deploy import nvidia
-from holdfast.components.ollama.deploy import ollama, require_hardware
+from holdfast.components.ollama.deploy import ollama, ollama_preflight
 from holdfast.components.open_webui.deploy import open_webui
 from holdfast.components.tailscale.deploy import tailscale, tailscale_preflight
 from holdfast.settings import Workstation
@@ -16,7 +16,8 @@ ws = Workstation.of(host.data)
 attach(ws)
 
 # What would stop the apply later is found out before anything is changed.
-require_hardware(ws)
+ollama_preflight(ws)
+models_preflight(ws)
 tailscale_preflight(ws)
 
 base(ws)

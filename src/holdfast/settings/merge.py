@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,12 +21,17 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     return out
 
 
+def keys(path: str) -> list[str]:
+    """The keys in ``a.b."c.d:e"``: a key with a dot in it stands in double quotes."""
+    return [quoted or plain for quoted, plain in re.findall(r'"([^"]*)"|([^."]+)', path)]
+
+
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:
     """``{"instances.coder.context": 8192}`` as the mapping that it stands for."""
     out: dict[str, Any] = {}
     for path, value in values.items():
         single: Any = value
-        for key in reversed(path.split(".")):
+        for key in reversed(keys(path)):
             single = {key: single}
         # Not merge(): a None here has to reach the site, where it removes the key.
         _lay(out, single)

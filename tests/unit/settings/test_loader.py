@@ -50,6 +50,7 @@ def test_null_removes_and_lists_replace() -> None:
 
 def test_set_paths_become_mappings() -> None:
     assert nested({"a.b": 1, "a.c": None, "d": 2}) == {"a": {"b": 1, "c": None}, "d": 2}
+    assert nested({'models.pins."qwen2.5-coder:32b"': "x"}) == {"models": {"pins": {"qwen2.5-coder:32b": "x"}}}
 
 
 def test_set_reaches_only_the_host_it_names(hosts: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,17 +5,25 @@ from __future__ import annotations
 from pyinfra.api import deploy
 
 from holdfast.components.models import files, pins
-from holdfast.components.models.operations import Pull, begin, require, wait
+from holdfast.components.models.operations import Pull, begin, wait
 from holdfast.errors import HoldfastError
 from holdfast.operations.place import File, place
+from holdfast.operations.require import require
 from holdfast.settings import Workstation
+
+
+@deploy("Models: first look")
+def models_preflight(ws: Workstation) -> None:
+    """Comes before anything is changed."""
+    require(name="Require a digest for every model", problem=_pull(ws)[1])
 
 
 @deploy("Models: start")
 def start_pull(ws: Workstation) -> None:
     """Declare the models and let the puller run on its own: it survives the loss of SSH, and a reboot."""
     pull, problem = _pull(ws)
-    require(name="Require a digest for every model", problem=problem)
+    if problem is not None:
+        return  # models_preflight has stopped this host
     settings = files.settings(ws, pull.models)
     place(
         name="Declare the models",

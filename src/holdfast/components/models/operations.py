@@ -14,7 +14,7 @@ from pyinfra.api import FunctionCommand, StringCommand, operation
 from holdfast.components.models.facts import ModelStore, missing, telling
 from holdfast.errors import HoldfastError
 from holdfast.operations.events import emit
-from holdfast.operations.failing import fail, report
+from holdfast.operations.failing import report
 from holdfast.operations.unit import UnitState, steps
 
 _POLL_S = 1.0
@@ -32,15 +32,6 @@ class Pull:
     def read(self, host: Any) -> dict[str, Any] | None:
         found = ModelStore.read(host, store=self.store, models=self.models, status=self.status, unit=self.unit)
         return None if found is None else dict(found)
-
-
-@operation()
-def require(problem: HoldfastError | None) -> Iterator[FunctionCommand]:
-    """Stops this host with `problem`, if there is one."""
-    if problem is None:
-        host.noop("nothing stands in the way")
-        return
-    yield fail(problem)
 
 
 @operation()

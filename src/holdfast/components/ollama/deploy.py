@@ -5,7 +5,6 @@ from __future__ import annotations
 from pyinfra.api import deploy
 
 from holdfast import depot
-from holdfast.components.models.operations import require
 from holdfast.components.ollama import files
 from holdfast.components.ollama.operations import require_devices
 from holdfast.depot import Artifact
@@ -14,12 +13,13 @@ from holdfast.operations.account import account
 from holdfast.operations.answers import answers
 from holdfast.operations.place import place
 from holdfast.operations.release import release
+from holdfast.operations.require import require
 from holdfast.operations.unit import unit
 from holdfast.settings import Workstation
 
 
-@deploy("Hardware")
-def require_hardware(ws: Workstation) -> None:
+@deploy("Ollama: first look")
+def ollama_preflight(ws: Workstation) -> None:
     """Comes first of all: what is wrong here is said before anything is changed."""
     artifact, problem = _release(ws)
     require(name="Require a release of Ollama that can be checked", problem=problem)
@@ -34,7 +34,7 @@ def ollama(ws: Workstation) -> None:
     """Every instance answers at the end; which models it has is the store's matter."""
     artifact, _ = _release(ws)
     if artifact is None:
-        return  # require_hardware has stopped this host
+        return  # ollama_preflight has stopped this host
     account(name="Create the account ollama", user="ollama", home="/var/lib/holdfast/ollama", groups=files.GROUPS)
     release(name="Install Ollama", artifact=artifact, dest=files.DEST)
     place(name="Write Ollama's units and environments", entries=files.entries(ws, artifact.sha256))

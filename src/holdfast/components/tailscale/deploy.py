@@ -32,7 +32,7 @@ def want(ws: Workstation) -> Want:
     )
 
 
-@deploy("Tailscale, first look")
+@deploy("Tailscale: first look")
 def tailscale_preflight(ws: Workstation) -> None:
     """What must be known before anything is changed: is a join key at hand where one is needed?"""
     if ws.tailscale.enabled:
