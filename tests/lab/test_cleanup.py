@@ -156,7 +156,8 @@ def test_down_ends_no_process_of_others(before: snapshot.Snapshot) -> None:
     try:
         assert state.load(NAME) is None, "same pid, other start: not our machine"
         Lab(NAME).down()
-        assert ours.wait(5) == -signal.SIGKILL
+        ours.wait(5)  # its status is lost where `down`, called from its parent, has reaped it already
+        assert not Path(f"/proc/{ours.pid}").exists()
         assert stranger.poll() is None
         assert another.poll() is None
     finally:
