@@ -8,6 +8,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from holdfast import depot
+from holdfast.cli import locks
+from holdfast.components.models import files, pins
+from holdfast.components.models.options import Options as Models
 from holdfast.depot import lock
 from holdfast.progress import Progress
 
@@ -19,6 +22,7 @@ from there when hosts.yml says `depot: URL` or `depot: /path` (a NAS, a USB disk
   ./holdfast depot list              what is pinned, what is in the depot, where it came from
   ./holdfast depot verify            read and hash every file again
   ./holdfast depot update ollama     download the release the lock names and write its hash into the lock
+  ./holdfast depot update qwen2.5-coder:32b    the same for a model: its manifest
 """
 
 
@@ -35,15 +39,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the sub-verbs on the parser of `depot`; the chosen one is in ``args.depot_verb``."""
     parser.description = ABOUT
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    verbs = parser.add_subparsers(dest="depot_verb", metavar="fetch|list|verify|update", required=True)
+    verbs = parser.add_subparsers(dest="depot_verb", metavar="fetch|list|verify|update|lock", required=True)
     one = verbs.add_parser("fetch", help="fill the depot; nothing is done again while its pin is unchanged")
     one.add_argument("names", nargs="*", metavar="NAME", help="only these artifacts (default: all)")
     one.add_argument("--no-build", action="store_true", help="official releases only: fail where one cannot be had")
     verbs.add_parser("list", help="pins, and what the depot has of them")
     one = verbs.add_parser("verify", help="read and hash every file again; exit 1 when one is damaged or missing")
     one.add_argument("names", nargs="*", metavar="NAME", help="only these artifacts (default: all)")
-    one = verbs.add_parser("update", help="hash the official release and write it into locks/artifacts.yml")
-    one.add_argument("names", nargs="+", metavar="NAME", help="artifacts of locks/artifacts.yml")
+    one = verbs.add_parser("update", help="hash the official release, or a model's manifest, and write it into the lock")
+    one.add_argument("names", nargs="+", metavar="NAME", help="artifacts (locks/artifacts.yml) or models (locks/models.yml)")
+    one = verbs.add_parser("lock", help="make the Python locks anew: with hashes, without addresses")
+    one.add_argument("names", nargs="*", metavar="NAME", help=f"only these: {', '.join(locks.LOCKED)}")
+    one.add_argument("--upgrade", action="store_true", help="take the newest versions that fit")
 
 
 def run(args: argparse.Namespace, progress: Progress) -> Outcome:
@@ -53,6 +60,7 @@ def run(args: argparse.Namespace, progress: Progress) -> Outcome:
         "list": listing,
         "verify": verify,
         "update": update,
+        "lock": lock_python,
     }
     return verbs[args.depot_verb](args, progress)
 
@@ -87,10 +95,18 @@ def verify(args: argparse.Namespace, progress: Progress) -> Outcome:
 
 
 def update(args: argparse.Namespace, progress: Progress) -> Outcome:
-    pins = [depot.update(name, progress) for name in args.names]
-    lines = [f"{p.name} {p.version}: {p.size} bytes, sha256:{p.sha256}" for p in pins]
-    note = f"written to {lock.lock_file()}; compare with what the vendor publishes, then commit it"
-    return Outcome({"updated": [asdict(p) for p in pins]}, [*lines, note])
+    """A name with a tag is a model: its manifest is pinned; everything else is an artifact."""
+    artifacts = [depot.update(name, progress) for name in args.names if ":" not in name]
+    models = {name: pins.update(name, Models().registry, files.user_agent()) for name in args.names if ":" in name}
+    lines = [f"{p.name} {p.version}: {p.size} bytes, sha256:{p.sha256}" for p in artifacts]
+    lines += [f"{name}: manifest {digest}" for name, digest in models.items()]
+    data = {"updated": [asdict(p) for p in artifacts], "models": models}
+    return Outcome(data, [*lines, "written to locks/; compare with what the vendor publishes, then commit it"])
+
+
+def lock_python(args: argparse.Namespace, progress: Progress) -> Outcome:
+    made = locks.lock(args.names, upgrade=args.upgrade)
+    return Outcome({"locks": [str(path) for path in made]}, [f"made {path}" for path in made])
 
 
 def _mib(size: int) -> str:
