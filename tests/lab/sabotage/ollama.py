@@ -1,0 +1,80 @@
+"""The servers: stopped, another program, open to the network, privileged, wired to the cloud."""
+
+from __future__ import annotations
+
+from tests.lab.sabotage.kind import Sabotage
+
+_ENV = "/etc/holdfast/ollama"
+_UNIT = "/etc/systemd/system/ollama@.service"
+
+SABOTAGES = [
+    Sabotage(
+        "a server is stopped and disabled", 1,
+        "systemctl --quiet disable --now ollama@reasoner",
+        {"test_ollama.py::test_units_are_active_and_enabled": "inactive"},
+    ),
+    Sabotage(
+        "another build of the server runs", 3,
+        # The same program with another version in it, as a downgrade by hand would leave it.
+        """
+        cd /opt/ollama; v=$(readlink current); cp -al "$v" 0.0.1
+        python3 - "$v" <<'END'
+import os, sys
+v = sys.argv[1].encode()
+data = open("0.0.1/bin/ollama", "rb").read()
+os.unlink("0.0.1/bin/ollama")
+with open("0.0.1/bin/ollama", "wb") as f:
+    f.write(data.replace(v, v[:-1] + b"0"))
+os.chmod("0.0.1/bin/ollama", 0o755)
+END
+        ln -sfn 0.0.1 current
+        """,
+        {
+            "test_ollama.py::test_version_is_as_pinned": "'coder': '0.32.10'",
+            "test_ollama.py::test_running_binary_is_the_depots": "runs /opt/ollama/0.0.1/bin/ollama",
+        },
+        ("ollama@coder", "ollama@reasoner"),
+    ),
+    Sabotage(
+        "a server listens on every address", 3,
+        f"sed -i 's/^OLLAMA_HOST=127.0.0.1/OLLAMA_HOST=0.0.0.0/' {_ENV}/coder.env",
+        {
+            "test_ollama.py::test_listens_on_loopback_only": "0.0.0.0:11434",
+            "test_tailscale.py::test_listens_on_the_tailnet_only": "open on every address",
+        },
+        ("ollama@coder",),
+    ),
+    Sabotage(
+        "another context than declared", 3,
+        f"sed -i 's/^OLLAMA_CONTEXT_LENGTH=.*/OLLAMA_CONTEXT_LENGTH=4096/' {_ENV}/reasoner.env",
+        {"test_ollama.py::test_context_is_as_declared": "reasoner holds {'deepseek-r1:70b': 4096}"},
+        ("ollama@reasoner",),
+    ),
+    Sabotage(
+        "the cloud is switched on", 3,
+        f"sed -i 's/^OLLAMA_NO_CLOUD=1/OLLAMA_NO_CLOUD=0/' {_ENV}/reasoner.env",
+        {
+            "test_ollama.py::test_cloud_is_off": "False",
+            "test_ollama.py::test_environment_is_as_promised": "OLLAMA_HOST",
+        },
+        ("ollama@reasoner",),
+    ),
+    Sabotage(
+        "every page may talk to a model", 3,
+        f"echo 'OLLAMA_ORIGINS=*' >> {_ENV}/reasoner.env",
+        {"test_ollama.py::test_foreign_pages_are_refused": "takes a request"},
+        ("ollama@reasoner",),
+    ),
+    Sabotage(
+        "the servers run as root", 3,
+        f"sed -i -e 's/^User=.*/User=root/' -e '/^NoNewPrivileges=/d' {_UNIT}",
+        {"test_ollama.py::test_runs_without_privileges": "'user': 'root'"},
+        ("ollama@coder", "ollama@reasoner"),
+    ),
+    Sabotage(
+        "the servers may go anywhere", 3,
+        f"sed -i -e '/^IPAddressDeny=/d' -e '/^IPAddressAllow=/d' {_UNIT}",
+        {"test_ollama.py::test_models_have_no_internet": "a program inside ollama@coder.service reaches"},
+        ("ollama@coder", "ollama@reasoner"),
+    ),
+]  # fmt: skip

@@ -1,0 +1,99 @@
+"""Every check of tests/verify can fail: what it promises is broken, it turns red for that reason, and one apply repairs it.
+
+Takes minutes. In each batch: sabotage; the checks concerned are all red; one apply; they are all green. At the end
+everything is green, and one more apply has nothing to do.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.cli import verify
+from holdfast.paths import ROOT
+from holdfast.settings import load
+
+sys.path.insert(0, str(ROOT))
+
+from tests.lab import sabotage
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one check ended: passed, failed, skipped; and what it said."""
+
+    how: str
+    said: str
+
+
+def check(workstation: Any, folder: Path, checks: Sequence[str] = ()) -> dict[str, Outcome]:
+    """Run tests/verify, or some of it, against the lab: check -> outcome."""
+    name, report = workstation.name, folder / "verify.xml"
+    what = [f"tests/verify/{c}" for c in checks] or ["tests/verify"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *what, "-q", "-p", "no:cacheprovider", f"--junitxml={report}", f"--holdfast-host={name}",
+         *verify.where(load(name), True), *(f"--expect={r}={s}" for r, s in verify.expected(name).items())],
+        cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=900,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+    )  # fmt: skip
+    assert done.returncode in (0, 1), f"tests/verify could not be run:\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
+    return outcomes(report)
+
+
+def outcomes(report: Path) -> dict[str, Outcome]:
+    """What a JUnit report says; an error in a fixture is a failure like any other."""
+    found = {}
+    for case in ET.parse(report).getroot().iter("testcase"):
+        name = f"{case.attrib['classname'].rpartition('.')[2]}.py::{case.attrib['name']}"
+        bad = next((c for c in case if c.tag in ("failure", "error")), None)
+        skipped = next((c for c in case if c.tag == "skipped"), None)
+        if bad is not None:
+            found[name] = Outcome("failed", f"{bad.attrib.get('message', '')}\n{bad.text or ''}")
+        elif skipped is not None:
+            found[name] = Outcome("skipped", skipped.attrib.get("message", ""))
+        else:
+            found[name] = Outcome("passed", "")
+    return found
+
+
+def test_every_check_passes_or_is_waived(workstation: Any, tmp_path: Path) -> None:
+    found = check(workstation, tmp_path)
+    wrong = {name: o for name, o in found.items() if o.how != ("skipped" if name in sabotage.WAIVED else "passed")}
+    assert not wrong, "\n\n".join(f"{name}: {o.how} {o.said[:1500]}" for name, o in wrong.items())
+    for name, words in sabotage.WAIVED.items():
+        assert words in found[name].said, f"{name} is waived for another reason: {found[name].said}"
+
+
+@pytest.mark.parametrize("number", sabotage.BATCHES)
+def test_sabotage_is_seen_and_repaired(number: int, workstation: Any, tmp_path: Path) -> None:
+    chosen = sabotage.batch(number)
+    done = workstation.ssh(["sudo", "sh", "-s"], input=sabotage.script(chosen), timeout=180)
+    assert done.returncode == 0, f"the sabotage itself failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+    wanted = {name: (words, s.name) for s in chosen for name, words in s.reddens.items()}
+    found = check(workstation, tmp_path, sorted(wanted))
+    problems = []
+    for name, (words, what) in wanted.items():
+        outcome = found.get(name, Outcome("not run", ""))
+        if outcome.how != "failed":
+            problems.append(f"STILL {outcome.how.upper()}: {name}, though {what}")
+        elif words not in outcome.said:
+            problems.append(f"RED FOR ANOTHER REASON: {name}; {what}; it does not say {words!r}:\n{outcome.said[:1500]}")
+    changes = workstation.apply()["changes"]
+    still = {name: o.said[:1500] for name, o in check(workstation, tmp_path, sorted(wanted)).items() if o.how != "passed"}
+    problems += [f"NOT REPAIRED BY AN APPLY ({wanted[name][1]}): {name}\n{said}" for name, said in still.items()]
+    assert not problems, "\n\n".join(problems)
+    assert changes, "the apply says that it changed nothing"
+
+
+def test_all_is_well_again(workstation: Any, tmp_path: Path) -> None:
+    assert workstation.apply()["changes"] == 0
+    red = {name: o.said[:1500] for name, o in check(workstation, tmp_path).items() if o.how == "failed"}
+    assert not red, red
