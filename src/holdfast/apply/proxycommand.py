@@ -13,7 +13,7 @@ def send(self: Any, content: bytes) -> int:
     try:
         return self.process.stdin.write(content) or 0
     except OSError as error:
-        raise ProxyCommandFailure(" ".join(self.cmd), error.strerror) from None
+        raise ProxyCommandFailure(" ".join(self.cmd), error.strerror or str(error)) from None
 
 
 def send_everything() -> None:
