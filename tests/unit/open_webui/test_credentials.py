@@ -7,14 +7,16 @@ import json
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from holdfast.components.open_webui import files
 from holdfast.components.open_webui.facts import read_drift
-from holdfast.components.open_webui.operations import credentials, current_environment, retire_bootstrap
+from holdfast.components.open_webui.operations import as_started_now, credentials, retire_bootstrap
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="files of root's own need root")
 
@@ -147,35 +149,54 @@ def systemctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
         child.wait()
 
 
-def test_a_server_with_an_outdated_address_or_key_is_restarted(
-    tmp_path: Path, apply: Callable[..., int], systemctl: Callable[[dict[str, str]], None]
-) -> None:
+@pytest.fixture
+def given(tmp_path: Path) -> dict[str, Any]:
+    """What as_started_now wants to know, for a machine without a tailnet."""
     (tmp_path / "secret.env").write_text("WEBUI_SECRET_KEY=abc=\n")
-    right = {
-        "CORS_ALLOW_ORIGIN": "http://127.0.0.1:8080;http://localhost:8080", "WEBUI_URL": "http://127.0.0.1:8080",
-        "WEBUI_SESSION_COOKIE_SECURE": "false", "WEBUI_SECRET_KEY": "abc=",
+    return {
+        "unit": "open-webui.service", "origin": files.ORIGIN.read_text(), "port": 8080, "extra": [],
+        "secret_file": str(tmp_path / "secret.env"), "files": [str(tmp_path / "unit"), str(tmp_path / "current")],
     }  # fmt: skip
-    given = {"unit": "open-webui.service", "origin": files.ORIGIN.read_text(), "port": 8080, "extra": list[str](),
-             "secret_file": str(tmp_path / "secret.env")}  # fmt: skip
-    systemctl(right)
-    assert apply(current_environment, **given) == 0
-    systemctl({**right, "CORS_ALLOW_ORIGIN": "http://old.tail.test", "WEBUI_SECRET_KEY": "old"})
-    drift = read_drift(**given)
-    assert drift == {"running": True, "differs": ["CORS_ALLOW_ORIGIN", "WEBUI_SECRET_KEY"]}
-    assert apply(current_environment, **given) == 1
+
+
+RIGHT = {
+    "CORS_ALLOW_ORIGIN": "http://127.0.0.1:8080;http://localhost:8080", "WEBUI_URL": "http://127.0.0.1:8080",
+    "WEBUI_SESSION_COOKIE_SECURE": "false", "WEBUI_SECRET_KEY": "abc=",
+}  # fmt: skip
+
+
+def test_a_server_with_an_outdated_address_or_key_is_restarted(
+    tmp_path: Path, apply: Callable[..., int], systemctl: Callable[[dict[str, str]], None], given: dict[str, Any]
+) -> None:
+    systemctl(RIGHT)
+    assert apply(as_started_now, **given) == 0
+    systemctl({**RIGHT, "CORS_ALLOW_ORIGIN": "http://old.tail.test", "WEBUI_SECRET_KEY": "old"})
+    assert read_drift(**given) == {"running": True, "differs": ["CORS_ALLOW_ORIGIN", "WEBUI_SECRET_KEY"]}
+    assert apply(as_started_now, **given) == 1
     assert (tmp_path / "done").read_text() == "restart open-webui.service\n"
 
 
+def test_a_server_older_than_its_unit_or_program_is_restarted(
+    tmp_path: Path, apply: Callable[..., int], systemctl: Callable[[dict[str, str]], None], given: dict[str, Any]
+) -> None:
+    """Somebody changed the unit and restarted it; the apply has put the file right, and the hash in it was never wrong."""
+    (tmp_path / "unit").write_text("")
+    (tmp_path / "current").symlink_to("/nowhere")
+    for name, seconds in (("unit", -60), ("current", -60)):
+        when = time.time() + seconds
+        os.utime(tmp_path / name, (when, when), follow_symlinks=False)
+    systemctl(RIGHT)
+    assert apply(as_started_now, **given) == 0
+    for name in ("unit", "current"):
+        os.utime(tmp_path / name, (time.time() + 60,) * 2, follow_symlinks=False)
+        assert read_drift(**given)["differs"][-1] == str(tmp_path / name)
+    assert apply(as_started_now, **given) == 1
+
+
 def test_a_server_that_does_not_run_is_not_this_operations_business(
-    apply: Callable[..., int], systemctl: Callable[[dict[str, str]], None], tmp_path: Path
+    apply: Callable[..., int], systemctl: Callable[[dict[str, str]], None], tmp_path: Path, given: dict[str, Any]
 ) -> None:
     (tmp_path / "bin/systemctl").write_text("#!/bin/sh\necho 0\n")
     (tmp_path / "bin/systemctl").chmod(0o755)
-    given = {
-        "unit": "u",
-        "origin": files.ORIGIN.read_text(),
-        "port": 8080,
-        "extra": list[str](),
-        "secret_file": "/none",
-    }
-    assert apply(current_environment, **given) == 0
+    (tmp_path / "unit").write_text("")
+    assert apply(as_started_now, **given) == 0

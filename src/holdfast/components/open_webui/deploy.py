@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyinfra.api import deploy
 
 from holdfast.components.open_webui import files
-from holdfast.components.open_webui.operations import credentials, current_environment, retire_bootstrap
+from holdfast.components.open_webui.operations import as_started_now, credentials, retire_bootstrap
 from holdfast.operations.account import account
 from holdfast.operations.answers import answers
 from holdfast.operations.place import Directory, File, place
@@ -37,9 +37,10 @@ def open_webui(ws: Workstation) -> None:
         email=options.admin_email, person=options.admin_name,
     )  # fmt: skip
     unit(name="Run Open WebUI", unit=UNIT, config=environment.rpartition("HOLDFAST_CONFIG=")[2].strip())
-    current_environment(
+    as_started_now(
         name="Let Open WebUI know its address", unit=UNIT, origin=files.ORIGIN.read_text("utf-8"), port=options.port,
         extra=options.extra_origins, secret_file=f"{files.ETC}/secret.env",
+        files=[f"/etc/systemd/system/{UNIT}", f"{files.ETC}/open-webui.env", "/opt/open-webui/current"],
     )  # fmt: skip
     answers(name="Wait for Open WebUI", url=f"{url}/ready", timeout_s=options.start_timeout_s, unit=UNIT)
     retire_bootstrap(name="Remove the first administrator's file", folder=files.ETC, database=files.DATABASE, url=url)

@@ -37,18 +37,24 @@ class Credentials(PythonFact):
     reader = staticmethod(read_credentials)
 
 
-def read_drift(origin: str, port: int, extra: list[str], unit: str, secret_file: str) -> Any:
-    """Runs on the host: the variables whose value in the running server is not what a restart would give it.
+def read_drift(origin: str, port: int, extra: list[str], unit: str, secret_file: str, files: list[str]) -> Any:
+    """Runs on the host: in what the running server differs from what a restart would give it.
 
-    Only their names: the secret is among them. ``origin``: source of origin.py (the one on the machine may be older).
+    Names only, for the secret is among them: variables, and those of ``files`` that were written after the server started
+    (its unit, say, put right after somebody had changed it and restarted). ``origin``: source of origin.py (the one on the
+    machine may be older).
     """
+    import os
     import subprocess
+    import time
 
     show = ["systemctl", "show", "-p", "MainPID", "--value", unit]
     try:
-        pid = subprocess.run(show, capture_output=True, text=True).stdout.strip()
-        with open(f"/proc/{int(pid)}/environ", "rb") as f:
+        pid = int(subprocess.run(show, capture_output=True, text=True).stdout)
+        with open(f"/proc/{pid}/environ", "rb") as f:
             pairs = [p.partition(b"=") for p in f.read().split(b"\0")]
+        with open(f"/proc/{pid}/stat") as stat:
+            ticks = int(stat.read().rpartition(")")[2].split()[19])  # starttime, since boot: proc(5)
     except (OSError, ValueError):
         return {"running": False, "differs": []}
     running = {k.decode("utf-8", "replace"): v.decode("utf-8", "replace") for k, _, v in pairs}
@@ -62,7 +68,10 @@ def read_drift(origin: str, port: int, extra: list[str], unit: str, secret_file:
                 wanted.update({key: value} if value else {})
     except OSError:
         pass
-    return {"running": True, "differs": sorted(k for k, v in wanted.items() if running.get(k) != v)}
+    differs = sorted(k for k, v in wanted.items() if running.get(k) != v)
+    started = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / os.sysconf("SC_CLK_TCK")
+    differs += [path for path in files if os.path.lexists(path) and os.lstat(path).st_mtime > started]
+    return {"running": True, "differs": differs}
 
 
 class Drift(PythonFact):

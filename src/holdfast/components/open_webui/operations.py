@@ -99,16 +99,16 @@ def retire_bootstrap(folder: str, database: str, url: str) -> Iterator[StringCom
 
 
 @operation()
-def current_environment(
-    unit: str, origin: str, port: int, extra: list[str], secret_file: str
+def as_started_now(
+    unit: str, origin: str, port: int, extra: list[str], secret_file: str, files: list[str]
 ) -> Iterator[StringCommand]:
-    """Restart ``unit`` when it runs with an address or a key that is no longer right.
+    """Restart ``unit`` when a start now would give it another address, key, unit, environment or program.
 
     By state, not by what happened before: the tailnet's name may come, or change, long after the first start.
     """
-    found = Drift.read(host, origin=origin, port=port, extra=extra, unit=unit, secret_file=secret_file) or {}
-    if not found.get("differs"):
-        host.noop(f"{unit} knows its address")
+    given = {"origin": origin, "port": port, "extra": extra, "unit": unit, "secret_file": secret_file, "files": files}
+    if not (Drift.read(host, **given) or {}).get("differs"):
+        host.noop(f"{unit} runs with what is on the machine")
         return
     name = shlex.quote(unit)
     yield StringCommand(f"systemctl restart {name} || {{ journalctl -u {name} -n 15 --no-pager -o cat >&2; exit 1; }}")
