@@ -72,11 +72,13 @@ def _pyinfra(
 ) -> Result:
     events_read, events_write = os.pipe()
     password_read, password_write = os.pipe()
-    words = [sys.executable, "-m", "pyinfra", "inventory.py", "deploy.py", "--limit", host, *flags, "--json"]
+    # Not `-m pyinfra`: that imports pyinfra, and with it paramiko, before gevent has patched the standard library, and then
+    # a connection through a ProxyCommand never gets further than its first read (paramiko/proxy.py: recv selects).
+    words = [sys.executable, "-c", "from pyinfra_cli.main import main; main()", "inventory.py", "deploy.py", "--limit", host, *flags, "--json"]
     run = Run()
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as err, tempfile.TemporaryFile() as out:
-        err.write(f"$ {' '.join(words[2:])}\n".encode())
+        err.write(f"$ pyinfra {' '.join(words[3:])}\n".encode())
         err.flush()
         begin = err.tell()
         child = subprocess.Popen(
