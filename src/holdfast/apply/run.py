@@ -74,7 +74,17 @@ def _pyinfra(
     password_read, password_write = os.pipe()
     # Not `-m pyinfra`: that imports pyinfra, and with it paramiko, before gevent has patched the standard library, and then
     # a connection through a ProxyCommand never gets further than its first read (paramiko/proxy.py: recv selects).
-    words = [sys.executable, "-c", "from pyinfra_cli.main import main; main()", "inventory.py", "deploy.py", "--limit", host, *flags, "--json"]
+    words = [
+        sys.executable,
+        "-c",
+        "from pyinfra_cli.main import main; main()",
+        "inventory.py",
+        "deploy.py",
+        "--limit",
+        host,
+        *flags,
+        "--json",
+    ]
     run = Run()
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as err, tempfile.TemporaryFile() as out:
