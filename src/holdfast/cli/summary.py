@@ -90,7 +90,7 @@ def data(
     """The object of ``--json``. Seconds by phase; those of the apply's components beside them."""
     tailnet = seen["tailnet"]
     published = ws.tailscale.enabled and ws.tailscale.serve and tailnet.get("name")
-    url = f"https://{tailnet['name']}" if published else f"http://127.0.0.1:{ws.open_webui.port}"
+    url = f"{ws.tailscale.scheme}://{tailnet['name']}" if published else f"http://127.0.0.1:{ws.open_webui.port}"
     placed = ("bytes", "bytes_in_vram", "context")
     return {
         "host": {
@@ -141,7 +141,7 @@ def lines(
         out.append(f"tailnet:    {host['tailnet']['name']}  {host['tailnet']['ipv4']}  ({online})")
     out.append(f"log in:     {remote.ssh_hint(ws)}")
     if data["namespaces"]:
-        out.append(f"as a phone: ip netns exec {data['namespaces'].get('phone', 'phone')} curl -k {web['url']}")
+        out.append(f"as a phone: ip netns exec {data['namespaces'].get('phone', 'phone')} curl {web['url']}")
     if data["built_here"]:
         names = ", ".join(f"{e['name']} {e['version']}" for e in data["built_here"])
         out.append(f"built here, not the vendor's: {names} (no CUDA in it; refused on a machine with a GPU)")
