@@ -1,0 +1,77 @@
+"""The model store and its puller, and what an Ollama server needs at its start."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from holdfast.components.models.facts import read_store
+from holdfast.components.models.files import SETTINGS, UNIT
+from tests.fake.machine import Machine, Unit, runs
+from tests.fake.systemd import BEFORE, SERVERS, STARTED, instance, pairs, stop
+
+
+def manifest(store: str, name: str) -> str:
+    return f"{store}/manifests/registry.ollama.ai/library/{name.replace(':', '/')}"
+
+
+def blob(store: str, digest: str) -> str:
+    """Of the one blob that a model consists of here."""
+    return f"{store}/blobs/{digest.replace(':', '-')}"
+
+
+def pull(m: Machine) -> None:
+    """The puller gets to its end by itself: what it was started for is there, and its process is gone."""
+    settings = json.loads(m.text(SETTINGS) or "{}")
+    for model in settings["models"]:
+        m.write(manifest(settings["store"], model["name"]), model["manifest"])
+        m.write(blob(settings["store"], model["manifest"]), "weights of " + model["name"])
+    stop(m, UNIT)
+
+
+STARTED[UNIT] = lambda m, unit: m.slow.update({unit: 2})
+
+
+@runs(read_store)
+def look(m: Machine, store: str, models: dict[str, str], status: str, unit: str) -> Any:
+    active = m.units.get(unit, Unit()).state
+    if active == "active":
+        m.slow[unit] -= 1
+        if m.slow[unit] <= 0:
+            pull(m)
+
+    def state(name: str, digest: str) -> str:
+        found = m.text(manifest(store, name))
+        if found is None:
+            return "absent"
+        return "moved" if found != digest else "present" if m.text(blob(store, digest)) else "incomplete"
+
+    return {
+        "models": {name: {"state": state(name, digest), "bytes": 1} for name, digest in models.items()},
+        "undeclared": [], "free": 1 << 40, "pull": None, "active": m.units.get(unit, Unit()).state, "result": "success",
+        "restarts": 0, "journal": "",
+    }  # fmt: skip
+
+
+def devices(m: Machine, unit: str) -> dict[str, str]:
+    """holdfast_onhost/devices.py: PCI addresses become the cards' UUIDs."""
+    role = instance(unit)
+    env = pairs(m.text(f"/etc/holdfast/ollama/{role}.env") or "")
+    cards = [pair.partition("=")[2] for pair in env.get("HOLDFAST_GPUS", "").split()]
+    usable = ",".join(f"GPU-{card}" for card in cards if m.module and card in m.cards)
+    return {f"/run/holdfast/ollama/{role}.devices": f"CUDA_VISIBLE_DEVICES={usable or -1}\n"}
+
+
+BEFORE["devices.py"] = devices
+
+
+def serve(m: Machine, url: str) -> int:
+    """An instance answers as soon as its unit runs: its ExecStartPost has waited for it."""
+    for name, unit in m.units.items():
+        if name.startswith("ollama@") and unit.process:
+            if url.startswith(f"http://{dict(unit.process.env)['OLLAMA_HOST']}/"):
+                return 200
+    return 0
+
+
+SERVERS.append(serve)

@@ -1,0 +1,132 @@
+"""Software in versioned folders: releases, uv, environments of locked Python packages."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import Any
+
+from holdfast.components.base.operations import read_uv
+from holdfast.operations.release import read_release
+from holdfast.operations.venv import UV, read_environments
+from tests.fake.machine import Failed, Inode, Machine, hears, runs
+
+FETCHER = "/usr/local/lib/holdfast/holdfast_onhost/fetch.py"
+
+
+def download(m: Machine, url: str, sha256: str) -> None:
+    """holdfast_onhost/fetch.py."""
+    if m.text(FETCHER) is None or "python3" not in m.packages:
+        raise Failed(f"/usr/bin/python3: can't open file '{FETCHER}'")
+    if m.offers.get(url) != sha256:
+        raise Failed(f"error: {url}: expected sha256:{sha256}, found {m.offers.get(url, 'HTTP 404')}")
+
+
+@runs(read_release)
+def release(m: Machine, dest: str, version: str) -> Any:
+    current = m.disk.get(f"{dest}/current")
+    marker = (m.text(f"{dest}/{version}/.holdfast-release") or "").strip()
+    return {"marker": marker, "current": current.target if current and current.kind == "link" else ""}
+
+
+@hears(r"fetch\.py (?P<url>\S+) (?P<size>\S+) (?P<sha>\S+) (?P<file>\S+) >/dev/null; rm -rf (?P<new>\S+); .*mv \S+ (?P<target>\S+); ")
+def unpack(m: Machine, found: re.Match[str], stdin: str) -> None:
+    if "zstd" not in m.packages:
+        raise Failed("tar (child): zstd: Cannot exec: No such file or directory")
+    download(m, found["url"], found["sha"])
+    target, new = found["target"], found["new"]
+    m.change(f"unpack {new}")
+    m.put(new, Inode("directory"))
+    m.write(f"{new}/bin/ollama", f"a program of {found['sha']}")
+    m.change(f"move it to {target}")
+    m.remove(new)
+    m.remove(target)
+    m.put(target, Inode("directory"))
+    m.write(f"{target}/bin/ollama", f"a program of {found['sha']}")
+    m.write(f"{target}/.holdfast-release", found["sha"] + "\n")
+
+
+@hears(r"^set -e; cd (?P<dest>\S+); old=.*ln -sfn (?P<version>\S+) \.current; ")
+def switch(m: Machine, found: re.Match[str], stdin: str) -> None:
+    dest, old = found["dest"], m.disk.get(f"{found['dest']}/current")
+    m.change(f"{dest}/current -> {found['version']}")
+    m.put(f"{dest}/current", Inode("link", "777", target=found["version"]))
+    keep = {found["version"], old.target if old else "", "current"}
+    for name in {p[len(dest) + 1 :].split("/")[0] for p in m.disk if p.startswith(dest + "/")} - keep:
+        m.remove(f"{dest}/{name}")
+
+
+@runs(read_uv)
+def uv(m: Machine, link: str) -> str:
+    works = m.text(f"{link}/bin/uv") is not None
+    return (m.text(f"{link}/.holdfast-lock") or "").strip() if works else ""
+
+
+@hears(r"rm -rf (?P<home>/opt/holdfast/uv-\w+); python3 -m venv ")
+def install_uv(m: Machine, found: re.Match[str], stdin: str) -> None:
+    home = found["home"]
+    if {"python3", "python3-venv"} - set(m.packages):
+        raise Failed("The virtual environment was not created successfully because ensurepip is not available.")
+    assert "--hash=sha256:" in stdin
+    m.change(f"make {home}")
+    m.remove(home)
+    m.put(home, Inode("directory"))
+    m.change(f"install uv into {home}")
+    m.write(f"{home}/bin/uv", "uv")
+    m.write(f"{home}/.holdfast-lock", home.rpartition("-")[2] + "\n")
+    m.change(f"/opt/holdfast/uv -> {home}")
+    m.put("/opt/holdfast/uv", Inode("link", "777", target=home.rpartition("/")[2]))
+    for name in {p.split("/")[3] for p in m.disk if p.startswith("/opt/holdfast/uv-")}:
+        if f"/opt/holdfast/{name}" != home:
+            m.remove(f"/opt/holdfast/{name}")
+
+
+@runs(read_environments)
+def environments(m: Machine, dest: str, python: str) -> Any:
+    def link(name: str) -> str:
+        node = m.disk.get(f"{dest}/{name}")
+        return node.target if node and node.kind == "link" else ""
+
+    folders = {p[len(dest) + 1 :].split("/")[0] for p in m.disk if p.startswith(dest + "/")}
+    present = sorted(name for name in folders if "-py" in name)
+    whole = [n for n in present if f"{dest}/{n}/.complete" in m.disk and f"{dest}/{n}/bin/python" in m.disk]
+    version = m.python if python == "python3" and "python3" in m.packages else ""
+    return {
+        "python": version, "current": link("current"), "previous": link("previous"), "present": present, "complete": whole
+    }  # fmt: skip
+
+
+@hears(r"^sh -c .*pip sync.* sh (?P<dest>\S+) (?P<name>\S+) (?P<python>\S+) (?P<uv>\S+)$")
+def build(m: Machine, found: re.Match[str], stdin: str) -> None:
+    dest, folder = found["dest"], f"{found['dest']}/{found['name']}"
+    if found["uv"] != UV or m.text(UV) is None:
+        raise Failed(f"error: {found['uv']} is not there; the base component installs it")
+    assert "--hash=sha256:" in stdin
+    m.change(f"make {folder}")
+    m.remove(folder)
+    m.put(folder, Inode("directory"))
+    m.write(f"{folder}/bin/python", f"python {found['python']}")
+    m.change(f"install into {folder}")
+    for program in ("open-webui", "aider"):
+        if f"/{program}" in dest:
+            m.write(f"{folder}/bin/{program}", "a program")
+    m.write(f"{folder}/requirements.txt", stdin)
+    m.change(f"mark {folder} as complete")
+    m.write(f"{folder}/.complete", "")
+
+
+@hears(r"^sh -c .*readlink current.* sh (?P<dest>\S+) (?P<name>\S+)$")
+def switch_environment(m: Machine, found: re.Match[str], stdin: str) -> None:
+    dest, old = found["dest"], m.disk.get(f"{found['dest']}/current")
+    if old and old.target != found["name"] and f"{dest}/{old.target}" in m.disk:
+        m.change(f"{dest}/previous -> {old.target}")
+        m.put(f"{dest}/previous", Inode("link", "777", target=old.target))
+    m.change(f"{dest}/current -> {found['name']}")
+    m.put(f"{dest}/current", Inode("link", "777", target=found["name"]))
+
+
+@hears(r"^rm -rf -- (?P<paths>/opt/\S+( /opt/\S+)*)$")
+def remove_old(m: Machine, found: re.Match[str], stdin: str) -> None:
+    for path in shlex.split(found["paths"]):
+        m.change(f"remove {path}")
+        m.remove(path)
