@@ -11,12 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from holdfast.errors import SettingsError
 from holdfast.paths import GROUP_DATA, hosts_file
 from holdfast.settings.document import read_mapping
-from holdfast.settings.explain import settings_error
 from holdfast.settings.merge import merge, nested
 from holdfast.settings.workstation import NAME, Workstation
 
@@ -84,18 +81,7 @@ def resolve(site: Mapping[str, Any], profile: Mapping[str, Any] | None = None, w
             fix = f"write profile: {near[0]}" if near else f"write profile: {next(iter(known))}"
             raise SettingsError(f"{name}.profile is {wanted!r:.60}", where=where, allowed=", ".join(known), fix=fix)
         profile = known[wanted]
-    try:
-        return Workstation.model_validate(merge(profile, site))
-    except ValidationError as error:
-        raise settings_error(error, Workstation, name, where) from None
-    except RecursionError:
-        raise SettingsError(f"{name}: nested too deeply", where=where, fix="see hosts.example.yml") from None
-
-
-def from_host_data(data: Mapping[str, Any]) -> Workstation:
-    """As pyinfra hands it over: the profile's keys, ``site``, and pyinfra's own ``ssh_*`` and ``_*`` keys."""
-    profile = {k: v for k, v in data.items() if k != "site" and not k.startswith(("ssh_", "_", "holdfast_"))}
-    return resolve(data["site"], profile)
+    return Workstation.laid_over(profile, site, where)
 
 
 def load(name: str) -> Workstation:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from holdfast.components.aider.options import Options as Aider
 from holdfast.components.base.options import Options as Base
@@ -16,6 +17,9 @@ from holdfast.components.ollama.options import Instance
 from holdfast.components.ollama.options import Options as Ollama
 from holdfast.components.open_webui.options import Options as OpenWebui
 from holdfast.components.tailscale.options import Options as Tailscale
+from holdfast.errors import SettingsError
+from holdfast.settings.explain import settings_error
+from holdfast.settings.merge import merge
 from holdfast.settings.section import Section
 
 NAME = r"^[a-z][a-z0-9_-]{0,30}$"
@@ -105,7 +109,18 @@ class Workstation(Section):
 
     @classmethod
     def of(cls, data: Any) -> Workstation:
-        """The settings in pyinfra's ``host.data``: its ``site`` over the profile. Raises SettingsError."""
-        from holdfast.settings.loader import from_host_data
+        """The settings in pyinfra's ``host.data``: the profile's keys, ``site``, and pyinfra's own ``ssh_*`` and ``_*``."""
+        everything = data.dict() if hasattr(data, "dict") else dict(data)
+        profile = {k: v for k, v in everything.items() if k != "site" and not k.startswith(("ssh_", "_", "holdfast_"))}
+        return cls.laid_over(profile, everything["site"])
 
-        return from_host_data(data.dict() if hasattr(data, "dict") else dict(data))
+    @classmethod
+    def laid_over(cls, profile: Mapping[str, Any], site: Mapping[str, Any], where: str = "") -> Workstation:
+        """``site`` over ``profile``, validated; ``where`` names the site's file in errors. Raises SettingsError."""
+        name = str(site.get("name", "?"))
+        try:
+            return cls.model_validate(merge(profile, site))
+        except ValidationError as error:
+            raise settings_error(error, cls, name, where) from None
+        except RecursionError:
+            raise SettingsError(f"{name}: nested too deeply", where=where, fix="see hosts.example.yml") from None

@@ -20,7 +20,7 @@ FOLDERS = (
     "/etc/holdfast", "/etc/systemd/system", "/etc/default", "/run/holdfast", "/run/systemd/system", "/var/lib/holdfast",
     "/var/log", "/tmp", "/var/tmp", "/usr/local/lib/holdfast", "/home",
 )  # fmt: skip
-# tskey-auth-kAbc…CNTRL-…, hskey-auth-…-…: an identifier, then the secret itself.
+# `tskey-auth-` or `hskey-auth-`, an identifier, then the secret itself.
 JOIN_KEY = re.compile(rb"\b(?:tskey|hskey)-auth-([A-Za-z0-9_]{8,})-[A-Za-z0-9_-]{24,}")
 PLANTED_KEY = b"holdfastverify"  # the identifier of the one that is planted here
 MOST = 4 << 20  # bytes of one file; the models are larger and no place for a secret

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from holdfast.settings import Section
+from holdfast.settings.section import Section
 
 
 class Options(Section):

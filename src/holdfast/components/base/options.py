@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from holdfast.settings import Section
+from holdfast.settings.section import Section
 
 
 class Options(Section):

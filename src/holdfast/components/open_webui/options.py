@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from holdfast.settings import Section
+from holdfast.settings.section import Section
 
 
 def _origin(value: str) -> str:
