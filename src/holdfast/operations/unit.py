@@ -25,22 +25,33 @@ def config_hash(*parts: str | bytes) -> str:
 
 
 def read_unit(unit: str) -> Any:
-    """Runs on the host: the unit's state, and the HOLDFAST_CONFIG that its main process really runs with."""
+    """Runs on the host: the unit's state, the HOLDFAST_CONFIG that its main process really runs with, and which of the
+    unit's files have been written since that process began."""
     import os
     import subprocess
+    import time
 
-    keys = "LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,MainPID,Type,Result,NRestarts"
+    keys = (
+        "LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,MainPID,FragmentPath,DropInPaths,EnvironmentFiles"
+    )
     try:
         text = subprocess.run(["systemctl", "show", "-p", keys, unit], capture_output=True, text=True).stdout
     except OSError:
         return None
-    out = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
-    out["config"] = ""
+    lines = [line.split("=", 1) for line in text.splitlines() if "=" in line]
+    out: dict[str, Any] = dict(lines)
+    files = [word for key, value in lines if key.endswith(("Path", "Paths")) for word in value.split()]
+    files += [value.partition(" (")[0] for key, value in lines if key == "EnvironmentFiles"]
+    out["config"], out["stale"] = "", []
     if out.get("MainPID", "0") != "0":
         try:
             with open(f"/proc/{out['MainPID']}/environ", "rb") as f:
                 environ = dict(p.split(b"=", 1) for p in f.read().split(b"\0") if b"=" in p)
             out["config"] = environ.get(b"HOLDFAST_CONFIG", b"").decode()
+            with open(f"/proc/{out['MainPID']}/stat") as f:
+                ticks = int(f.read().rpartition(")")[2].split()[19])
+            began = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / os.sysconf("SC_CLK_TCK")
+            out["stale"] = sorted(p for p in set(files) if os.path.exists(p) and os.stat(p).st_mtime > began)
         except OSError:
             pass
     for place in ("/etc/systemd/system", "/run/systemd/system"):
@@ -71,7 +82,8 @@ def steps(state: dict[str, Any] | None, *, config: str | None, enabled: bool, ru
     active = state.get("ActiveState", "inactive")
     if running:
         if active in ("active", "reloading"):
-            if config is not None and state.get("config") != config:
+            # A file put right after somebody restarted the unit with a wrong one: the hash alone would not tell.
+            if state.get("stale") or (config is not None and state.get("config") != config):
                 out.append("restart")
         else:
             # Failed, dead, or between two crashes: a clean start with the counter of failures forgotten.

@@ -56,6 +56,11 @@ def test_a_file_written_before_a_cut_still_restarts_the_process() -> None:
     assert steps({**GOOD, "config": "old"}, config="c", enabled=True, running=True) == ["restart"]
 
 
+def test_a_file_put_right_behind_a_running_process_restarts_it() -> None:
+    """Somebody broke the environment and restarted; the hash in it was still the right one."""
+    assert steps({**GOOD, "stale": ["/etc/x.env"]}, config="c", enabled=True, running=True) == ["restart"]
+
+
 @pytest.mark.parametrize(
     ("changes", "verbs"),
     [
