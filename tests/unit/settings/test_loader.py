@@ -77,6 +77,7 @@ def test_pci_addresses_get_their_domain() -> None:
         ({"gpus": {"left": "21:00.0"}}, ["0000:21:00.0", "two names"]),
         ({"profile": "dual_309"}, ["dual_309", "dual_3090"]),
         ({"aider": {"editor": "painter"}}, ["painter", "coder, reasoner"]),
+        ({"open_webui": {"default_instance": "painter"}}, ["open_webui.default_instance", "coder, reasoner"]),
         ({"depot": "ftp://nas/x"}, ["gpu-box.depot", "ftp://nas/x"]),
     ],
 )
