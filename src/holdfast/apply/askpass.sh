@@ -6,7 +6,10 @@ IFS= read -r secret || exit 1
 dir=$(mktemp -d "$1/askpass.XXXXXXXX") && mkfifo "$dir/answer" || exit 1
 cat >"$dir/askpass" <<'END'
 #!/bin/sh
-# Several may ask at once: one may find the FIFO just closed by the writer, and asks again.
+# Several may ask at once: one after the other, since the shell reads a line byte by byte. A reader may find the FIFO just
+# closed by the writer, and asks again.
+exec 9<"$0"
+flock 9
 while [ -p "${0%/*}/answer" ]; do
     if IFS= read -r answer <"${0%/*}/answer"; then printf '%s\n' "$answer"; exit 0; fi
 done

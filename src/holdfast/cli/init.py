@@ -151,7 +151,7 @@ def write(name: str, found: dict[str, Any]) -> None:
     """Put the block into hosts.yml; the rest of the file, its comments included, stays as it is."""
     file = hosts_file()
     text = file.read_text("utf-8") if file.exists() else "# The machines. Every key: docs/settings.md\n"
-    kept = re.sub(rf"(?ms)^{re.escape(name)}:.*?(?=^[^\s#]|\Z)", "", text)
+    kept = re.sub(rf"(?ms)^{re.escape(name)}:.*?(?=^\S|\Z)", "", text)
     new = f"{kept.rstrip()}\n{yaml_of({name: found})}"
     if parse_mapping(new.encode(), str(file)).get(name) != found:
         raise HoldfastError(f"{file} is written in a way that cannot be edited safely", fix=f"add {name} by hand")

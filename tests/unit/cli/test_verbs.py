@@ -1,0 +1,180 @@
+"""The pure parts of the verbs: findings, diffs, counts, addresses, hosts.yml."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+
+from holdfast.cli import hosts, init, pci, plan, remote, test, verify
+from holdfast.cli.findings import findings
+from holdfast.cli.show import Plain
+from holdfast.cli.verify_report import name_of
+from holdfast.errors import HoldfastError
+from holdfast.settings.loader import resolve
+
+WELL: dict[str, Any] = {
+    "nvidia": {"words": "", "problems": ["no driver"], "fix": "install it", "usable": False},
+    "units": {"ollama@coder.service": {"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "enabled"}},
+    "models": {"active": "inactive", "models": {"m": {"state": "present", "bytes": 1}}, "undeclared": []},
+    "tailnet": {"version": "1", "backend": "Running", "online": True, "problem": ""},
+    "room": {"disks": {"/": {"free": 1 << 40, "total": 1 << 41}}},
+}
+
+
+def wrong(changes: dict[str, Any], *, gpu: bool = False, tailnet: bool = True) -> list[str]:
+    found = findings("box", {**WELL, **changes}, require_gpu=gpu, tailnet=tailnet)
+    assert all(finding.fix for finding in found)
+    return [finding.message for finding in found]
+
+
+def test_a_machine_that_is_well_has_no_findings_and_each_fault_has_one() -> None:
+    assert wrong({}) == []
+    assert wrong({}, gpu=True) == ["GPU: no driver"]
+    unit = WELL["units"]["ollama@coder.service"]
+    assert wrong({"units": {"u": {**unit, "ActiveState": "failed", "Result": "exit-code"}}}) == ["u: failed (exit-code)"]
+    assert wrong({"units": {"u": {**unit, "UnitFileState": "disabled"}}}) == ["u: will not start at boot (disabled)"]
+    assert wrong({"units": {"u": None}}) == ["u: not installed"]
+    assert wrong({"models": {"active": "x", "models": {"m": {"state": "absent", "bytes": 0}}}}) == ["model m: absent"]
+    assert wrong({"models": None}) == ["nothing of Holdfast is on this machine"]
+    off = {"tailnet": {**WELL["tailnet"], "backend": "NeedsLogin"}}
+    assert wrong(off) == ["tailnet: NeedsLogin"]
+    assert wrong(off, tailnet=False) == []
+    assert wrong({"room": {"disks": {"/": {"free": 1 << 20, "total": 1 << 41}}}}) == ["/: 0.0 GiB free"]
+
+
+def test_a_plan_shows_a_diff_and_never_a_secret() -> None:
+    open_file = {"path": "/etc/x", "secret": False, "before": "a\nb\n", "after": "a\nc\n", "attributes": {"mode": ["644", "600"]}}
+    text = "\n".join(plan.shown(open_file))
+    assert "/etc/x: mode 644 -> 600" in text
+    assert "\n-b\n+c" in text
+    secret = {**open_file, "secret": True, "before": "Canary", "after": "Canary2"}
+    assert "Canary" not in "\n".join(plan.shown(secret))
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "passed", "failed"),
+    [
+        ("....\n3 passed, 1 skipped in 0.51s\n", 0, 3, 0),
+        ("F\n1 failed, 2 passed in 3.00s\n", 1, 2, 1),
+        ("1 failed, 2 passed, 3 errors in 61.00s (0:01:01)\n", 1, 2, 4),
+        ("no tests ran in 0.01s\n", 5, 0, 0),
+        ("INTERNALERROR> …\n", 3, 0, 1),
+        ("", -9, 0, 1),
+    ],
+)
+def test_what_pytest_says_is_counted_and_its_silence_is_red(text: str, status: int, passed: int, failed: int) -> None:
+    assert test.counts(text, status, is_pytest=True) == {"passed": passed, "failed": failed}
+
+
+def test_a_tool_is_one_test() -> None:
+    assert test.counts("", 0, is_pytest=False) == {"passed": 1, "failed": 0}
+    assert test.counts("All checks passed!", 1, is_pytest=False) == {"passed": 0, "failed": 1}
+
+
+def test_the_tests_see_nobodys_hosts_yml(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOLDFAST_SET", "{}")
+    env = test.environment(20)
+    assert "HOLDFAST_SET" not in env
+    assert not Path(env["HOLDFAST_HOSTS"]).exists()
+    assert env["HOLDFAST_SOAK"] == "20"
+
+
+def site(**more: Any) -> Any:
+    return resolve({"name": "box", "profile": "cpu", "login_user": "ada", "tailscale": {"enabled": False}, **more})
+
+
+def test_how_a_machine_is_reached() -> None:
+    ws = site(ssh={"hostname": "192.168.1.20", "user": "ada", "port": 2222})
+    assert remote.ssh_words(ws)[-5:] == ["-p", "2222", "-l", "ada", "192.168.1.20"]
+    assert remote.ssh_hint(ws) == "ssh -p 2222 ada@192.168.1.20"
+    assert verify.where(ws, True) == ["--hosts=ssh://ada@192.168.1.20:2222?sudo=true"]
+    assert verify.where(site(), False) == ["--hosts=ssh://box"]
+    assert verify.where(site(local=True), True) == ["--hosts=local://?sudo=true"]
+    lab = site(ssh={"config_file": "/s/ssh_config"})
+    assert remote.ssh_words(lab)[:5] == ["ssh", "-o", "BatchMode=yes", "-F", "/s/ssh_config"]
+
+
+def test_set_reads_values_as_yaml() -> None:
+    assert hosts.overrides(["require_gpu=true", "a.b=8192", "c=[x, y]", "d=a=b"]) == {
+        "require_gpu": True, "a.b": 8192, "c": ["x", "y"], "d": "a=b",
+    }  # fmt: skip
+
+
+def event(kind: str, **fields: Any) -> str:
+    return json.dumps({"event": kind, **fields}) + "\n"
+
+
+def test_results_of_checks_are_collected() -> None:
+    lines = [
+        event("collected", of=4), event("begin", name="a"), event("result", name="a", outcome="passed"),
+        event("result", name="b", outcome="skipped", reason="no card"), event("result", name="c", outcome="failed", reason="r"),
+        event("result", name="c", outcome="failed", reason="and its teardown"),
+    ]  # fmt: skip
+    out = io.StringIO()
+    checks = verify.collect(lines, Plain(out, every_s=0))
+    assert (checks.passed, checks.failed, checks.skipped) == (1, 1, [{"name": "b", "reason": "no card"}])
+    assert "1/4 a" in out.getvalue()
+    assert name_of("tests/verify/test_ollama.py::test_loopback_only[coder]") == "ollama: loopback only [coder]"
+
+
+def test_plain_progress_keeps_seconds_and_says_when_a_phase_failed() -> None:
+    out = io.StringIO()
+    progress = Plain(out)
+    with progress.phase("outer"):
+        progress.step(1, 2, "hidden: too soon")
+        with pytest.raises(KeyError), progress.phase("inner"):
+            raise KeyError
+    assert set(progress.seconds) == {"outer", "inner"}
+    assert out.getvalue().splitlines()[:2] == ["outer ...", "  inner ..."]
+    assert "inner: failed after 0.0 s" in out.getvalue()
+    assert "hidden" not in out.getvalue()
+
+
+def card(bus: Path, address: str, vendor: str, kind: str) -> None:
+    (bus / address).mkdir(parents=True)
+    (bus / address / "vendor").write_text(vendor + "\n")
+    (bus / address / "class").write_text(kind + "\n")
+
+
+def test_cards_are_seen_and_their_sound_devices_are_not(tmp_path: Path) -> None:
+    assert not pci.has_nvidia(tmp_path / "none")
+    card(tmp_path, "0000:00:02.0", "0x8086", "0x030000")
+    card(tmp_path, "0000:01:00.1", "0x10de", "0x040300")
+    assert not pci.has_nvidia(tmp_path)
+    card(tmp_path, "0000:01:00.0", "0x10de", "0x030000")
+    assert pci.read_cards(str(tmp_path)) == ["0000:01:00.0"]
+
+
+def test_init_writes_a_block_that_the_loader_takes_and_keeps_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "hosts.yml"
+    monkeypatch.setenv("HOLDFAST_HOSTS", str(file))
+    file.write_text("# mine\nbox: {profile: cpu}\n# a word about other\nother:\n  profile: cpu\n")
+    seen = {"cards": ["0000:01:00.0", "0000:21:00.0"], "user": "ada", "ssh": {"hostname": "10.0.0.1"}, "local": False}
+    found = init.block("box", seen, SimpleNamespace(login_user=""))
+    resolve({**found, "name": "box"})
+    init.write("box", found)
+    text = file.read_text()
+    assert "# a word about other" in text
+    document = yaml.safe_load(text)
+    assert document["box"] == found
+    assert document["other"] == {"profile": "cpu"}
+    assert found["gpus"] == {"left": "01:00.0", "right": "21:00.0"}
+
+
+def test_init_asks_for_the_account_when_root_logs_in() -> None:
+    with pytest.raises(HoldfastError) as caught:
+        init.block("box", {"cards": [], "user": "root", "ssh": {}, "local": False}, SimpleNamespace(login_user=""))
+    assert caught.value.code == 2
+
+
+def test_an_address_for_init() -> None:
+    assert init.ssh_of("ada@192.168.1.20:2222") == {"hostname": "192.168.1.20", "user": "ada", "port": 2222}
+    assert init.ssh_of("[fd77::1]") == {"hostname": "fd77::1"}
+    with pytest.raises(HoldfastError):
+        init.ssh_of("a b")
