@@ -99,12 +99,12 @@ class Workstation(Section):
         twice = [address for address, count in addresses.items() if count > 1]
         if twice:
             raise ValueError(f"gpus: {', '.join(twice)} has two names")
-        for key in ("architect", "editor"):
-            role = getattr(self.aider, key)
+        roles = {"aider.architect": self.aider.architect, "aider.editor": self.aider.editor}
+        if self.open_webui.default_instance:
+            roles["open_webui.default_instance"] = self.open_webui.default_instance
+        for key, role in roles.items():
             if role not in self.instances:
-                raise ValueError(
-                    f"aider.{key} names {role!r}, which instances does not (known: {', '.join(self.instances)})"
-                )
+                raise ValueError(f"{key} names {role!r}, which instances does not (known: {', '.join(self.instances)})")
         return self
 
     @classmethod
