@@ -1,0 +1,98 @@
+"""An apply that is ended in the middle: Ctrl-C, a kill that nobody can catch, and a second operator meanwhile.
+
+The middle is `systemctl start open-webui.service`, which is made to take minutes by a drop-in in /run.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from holdfast.lab import Lab
+from holdfast.paths import ROOT
+
+from .holdfast_command import as_json, environment, holdfast, marked, until, words
+
+_SLOW = """
+mkdir -p /run/systemd/system/open-webui.service.d
+printf '[Service]\\nExecStartPre=/bin/sleep 300\\n' >/run/systemd/system/open-webui.service.d/slow.conf
+systemctl daemon-reload
+systemctl stop open-webui.service
+"""
+_FAST = """
+rm -rf /run/systemd/system/open-webui.service.d
+systemctl daemon-reload
+systemctl stop open-webui.service
+systemctl reset-failed open-webui.service || true
+"""
+
+
+def as_root(workstation: Lab, script: str) -> str:
+    done = workstation.ssh(["sudo", "sh", "-s"], input=script)
+    assert done.returncode == 0, done.stderr
+    return str(done.stdout)
+
+
+def is_free(workstation: Lab) -> bool:
+    return "free" in as_root(workstation, "flock -n /run/holdfast-apply.lock echo free || true")
+
+
+@pytest.fixture
+def running(workstation: Lab) -> Iterator[subprocess.Popen[str]]:
+    """`up`, caught in the middle of a command on the machine."""
+    as_root(workstation, _SLOW)
+    up = subprocess.Popen(
+        words("up", workstation.name, "--no-verify"), cwd=ROOT, env=environment(), stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        there = "pgrep -af 'systemctl start open-webui' || true"
+        until(lambda: "start" in as_root(workstation, there), "up never came there", 120)
+        yield up
+    finally:
+        if up.poll() is None:
+            os.killpg(up.pid, signal.SIGKILL)
+            up.wait()
+        as_root(workstation, _FAST)
+        holdfast("up", workstation.name, "--no-verify")
+
+
+def test_ctrl_c_leaves_nothing_running_and_exits_130(workstation: Lab, running: subprocess.Popen[str]) -> None:
+    assert marked(workstation), "the control: there is something to be ended"
+    assert not is_free(workstation)
+    # To up alone, as `kill -INT` does; in a terminal its child is in a group of its own and gets none either.
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 130, said
+    assert marked(workstation) == []
+    assert is_free(workstation)
+    assert said.splitlines()[-1].startswith("Fix: ")
+    assert "Traceback" not in said
+
+
+def test_a_kill_leaves_nothing_running_either(workstation: Lab, running: subprocess.Popen[str]) -> None:
+    assert marked(workstation)
+    running.kill()
+    running.wait()
+    until(lambda: marked(workstation) == [] and is_free(workstation), "the machine was not released", 30)
+
+
+def test_the_second_operator_is_told_who_and_since_when(workstation: Lab, running: subprocess.Popen[str]) -> None:
+    before = marked(workstation)
+    second = holdfast("up", workstation.name, "--no-verify")
+    assert second.returncode == 1
+    assert f"{workstation.name} is held by " in second.stderr
+    assert " since 20" in second.stderr
+    assert second.stderr.splitlines()[-1].startswith("Fix: wait")
+    assert running.poll() is None
+    assert set(before) & set(marked(workstation)), "the first one goes on"
+
+
+def test_after_all_that_the_machine_is_right_again(workstation: Lab) -> None:
+    done = holdfast("up", workstation.name, "--no-verify", "--json")
+    assert (done.returncode, as_json(done)["changes"]) == (0, 0)
+    assert marked(workstation) == []

@@ -1,0 +1,79 @@
+"""`up`, `plan`, `status` and `verify` on a machine that is as it should be, and settings that cannot be."""
+
+from __future__ import annotations
+
+from holdfast.lab import Lab
+
+from .holdfast_command import as_json, holdfast
+
+
+def test_a_second_up_changes_nothing_and_says_everything(workstation: Lab) -> None:
+    done = holdfast("up", workstation.name, "--json")
+    found = as_json(done)
+    assert done.returncode == 0, done.stderr
+    assert found["changes"] == 0
+    assert found["verify"]["failed"] == 0
+    assert found["verify"]["passed"] > 20
+    assert all(skipped["reason"] for skipped in found["verify"]["skipped"])
+    assert {i["name"]: i["url"] for i in found["instances"]} == {
+        "coder": "http://127.0.0.1:11434", "reasoner": "http://127.0.0.1:11435",
+    }  # fmt: skip
+    assert found["host"]["tailnet"]["ipv4"].startswith("100.")
+    assert found["open_webui"]["url"].endswith(f"://{found['host']['tailnet']['name']}")
+    assert {"apply", "answers", "verify", "apply: Ollama"} <= set(found["seconds"])
+    assert "apply ..." in done.stderr, "progress goes to stderr"
+
+
+def test_plan_has_nothing_to_say_then_and_says_what_is_pending_otherwise(workstation: Lab) -> None:
+    done = holdfast("plan", workstation.name, "--json")
+    assert (done.returncode, as_json(done)["pending"]) == (0, [])
+    other = holdfast("plan", workstation.name, "--set", "instances.coder.context=4096")
+    assert other.returncode == 3, other.stderr
+    assert "4096" in other.stdout
+    assert "would change" in other.stdout
+
+
+def test_plain_pyinfra_sees_the_same(workstation: Lab) -> None:
+    import json
+    import subprocess
+    import sys
+
+    from holdfast.paths import ROOT
+
+    from .holdfast_command import environment
+
+    command = [sys.executable, "-c", "from pyinfra_cli.main import main; main()"]
+    command += ["inventory.py", "deploy.py", "--limit", workstation.name, "-y", "--json"]
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=300, check=False)
+    totals = json.loads(done.stdout)["results"]["totals"]
+    assert done.returncode == 0, done.stderr
+    assert totals["hosts"] > 0
+    assert (totals["success"], totals["error"]) == (0, 0)
+
+
+def test_status_finds_nothing_wrong_and_then_what_was_stopped(workstation: Lab) -> None:
+    done = holdfast("status", workstation.name, "--json")
+    assert (done.returncode, as_json(done)["findings"]) == (0, [])
+    try:
+        workstation.ssh(["sudo", "systemctl", "stop", "open-webui.service"])
+        done = holdfast("status", workstation.name)
+        assert done.returncode == 1
+        assert "open-webui.service: inactive" in done.stdout
+        assert "Fix:" in done.stdout
+    finally:
+        workstation.ssh(["sudo", "systemctl", "start", "open-webui.service"])
+
+
+def test_cards_that_are_required_and_missing_stop_the_apply(workstation: Lab) -> None:
+    done = holdfast("up", workstation.name, "--set", "require_gpu=true")
+    assert done.returncode == 1
+    assert "01:00.0" in done.stderr
+    assert "21:00.0" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("Fix: ")
+    assert as_json(holdfast("plan", workstation.name, "--json"))["pending"] == [], "nothing was changed"
+
+
+def test_an_unknown_host_is_answered_with_the_known_ones(workstation: Lab) -> None:
+    done = holdfast("up", "gpu-bax")
+    assert done.returncode == 2
+    assert workstation.name in done.stderr
