@@ -34,6 +34,9 @@ class Run:
     errors: list[HoldfastError] = field(default_factory=list)
     failed: str = ""
     changed: list[str] = field(default_factory=list)
+    # Number of the operation that runs, of how many; and what was last waited for.
+    at: tuple[int, int] = (0, 0)
+    waiting: str = ""
 
 
 def no_password(user: str, host: str, again: bool) -> str:
@@ -148,7 +151,15 @@ def handle(
     """Show one event and keep what the result needs of it."""
     kind, name = event["event"], str(event.get("name", ""))
     if kind == "operation":
-        progress.step(int(event.get("n", 0)), int(event.get("of", 0)), name)
+        run.at = (int(event.get("n", 0)), int(event.get("of", 0)))
+        progress.step(*run.at, name)
+    elif kind == "waiting":
+        # Said once as a line, so that it is read also where nothing is drawn; then in place of the operation's name.
+        what = f"waiting for {event.get('what', '')}"
+        if what != run.waiting:
+            progress.note(what)
+        run.waiting = what
+        progress.step(*run.at, f"{what} ({float(event.get('seconds', 0)):.0f} s)")
     elif kind == "operation_end":
         component = name.split(" | ")[0]
         run.seconds[component] = run.seconds.get(component, 0.0) + float(event.get("seconds", 0.0))
@@ -165,7 +176,7 @@ def handle(
     elif kind == "bytes":
         progress.bytes(int(event.get("done", 0)), event.get("total"), str(event.get("label", "")))
     elif kind == "note":
-        progress.note(str(event.get("text", "")))
+        progress.note(str(event.get("message", "")))
     elif kind == "sudo_password":
         write(ask(str(event.get("user", "")), str(event.get("host", "")), bool(event.get("again"))) + "\n")
         with contextlib.suppress(BrokenPipeError):
