@@ -1,24 +1,123 @@
-"""The lab that all tests in this folder share: called "test", started when it does not run. Root is needed."""
+"""The machine that all tests in this folder share: the lab "test", bare (`lab`) or provisioned (`workstation`). Needs root.
+
+$HOLDFAST_TEST_LAB names another lab; $HOLDFAST_KEEP_LAB=1 keeps one that was started here. A lab that was there stays.
+"""
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from holdfast.apply import run as runner
+from holdfast.apply.result import Result
 from holdfast.lab import Lab, state
+from holdfast.settings import Workstation, load
+
+Heard = Callable[[dict[str, Any]], object]
+
+
+class Provisioned(Lab):
+    """A lab whose workstation has been through an apply."""
+
+    def __init__(self, name: str, logs: Path) -> None:
+        super().__init__(name)
+        self.logs = logs
+        self.settled = False
+
+    @property
+    def settings(self) -> Workstation:
+        """The workstation's settings, as an apply without other values sees them."""
+        return load(self.name)
+
+    def ssh(self, command: str | Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        """As the login user; the status is not checked."""
+        return super().ssh([command] if isinstance(command, str) else command, **options)
+
+    def root(self, script: str, timeout: float = 120) -> str:
+        """What a shell script prints as root. It travels by stdin, so nothing of it stands in an argv; it must succeed."""
+        done = self.ssh(["sudo", "sh", "-s"], input=script, timeout=timeout)
+        assert done.returncode == 0, f"{script[:300]}\n{done.stdout[-1000:]}{done.stderr[-1000:]}"
+        return done.stdout
+
+    def python(self, source: str, timeout: float = 120) -> Any:
+        """The JSON that a Python program prints as root; it travels by stdin."""
+        done = self.ssh(["sudo", "python3", "-I", "-"], input=source, timeout=timeout)
+        assert done.returncode == 0, done.stderr[-1500:]
+        return json.loads(done.stdout)
+
+    def main_pid(self, unit: str) -> int:
+        """The unit's main process on the workstation, 0 for none."""
+        return int(self.ssh(["systemctl", "show", "-p", "MainPID", "--value", unit]).stdout)
+
+    def pids(self) -> dict[str, int]:
+        """The main process of each of the workstation's servers."""
+        units = ("ollama@coder", "ollama@reasoner", "open-webui", "tailscaled")
+        shown = self.ssh(["systemctl", "show", "-p", "MainPID", "--value", *units]).stdout.split()
+        return dict(zip(units, map(int, shown), strict=True))
+
+    def environment(self, pid: int) -> dict[str, str]:
+        """What a process on the workstation was started with."""
+        words = self.root(f"cat /proc/{pid}/environ").split("\0")
+        return dict(word.split("=", 1) for word in words if "=" in word)
+
+    def says(self, role: str) -> str:
+        """What the role's model answers to a greeting, asked on the workstation itself."""
+        instance = self.settings.instances[role]
+        body = json.dumps({"model": instance.model, "prompt": "Who are you?", "stream": False})
+        done = self.ssh(f"curl -sS -m 120 -d @- http://127.0.0.1:{instance.port}/api/generate", input=body, timeout=150)
+        assert done.returncode == 0, done.stderr
+        return str(json.loads(done.stdout)["response"])
+
+    def apply(self, values: Mapping[str, Any] | None = None, heard: Heard | None = None) -> Result:
+        """`./holdfast up NAME --set …`, without the checks; ``heard`` is called with every event of it as it comes."""
+        self.settled = False
+        result = self._run(runner.apply, values, heard)
+        self.settled = not values
+        return result
+
+    def settle(self) -> None:
+        """Back to its own settings, unless the last apply was one without other values."""
+        if not self.settled:
+            self.apply()
+
+    def plan(self, values: Mapping[str, Any] | None = None, heard: Heard | None = None) -> Result:
+        """`./holdfast plan NAME --set …`."""
+        return self._run(runner.plan, values, heard)
+
+    def _run(self, verb: Callable[..., Result], values: Mapping[str, Any] | None, heard: Heard | None) -> Result:
+        handle = runner.handle
+
+        def spy(event: dict[str, Any], *rest: Any) -> None:
+            if heard is not None:
+                heard(event)
+            handle(event, *rest)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(runner, "handle", spy)
+            return verb(self.name, log=self.logs / "apply.log", values=values)
 
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
-    """A living lab. One that cannot start fails the test; it never skips it.
-
-    A lab that was already there stays; one started here is removed at the end ($HOLDFAST_KEEP_LAB=1 keeps it).
-    """
-    made = Lab("test")
-    was_there = state.load("test") is not None
+    """A living lab, as it comes from `Lab.up`. One that cannot start fails the test; it never skips it."""
+    made = Lab(os.environ.get("HOLDFAST_TEST_LAB", "test"))
+    was_there = state.load(made.name) is not None
     made.up()
     yield made
     if not was_there and os.environ.get("HOLDFAST_KEEP_LAB") != "1":
         made.down()
+
+
+@pytest.fixture(scope="session")
+def workstation(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Provisioned:
+    """The lab, provisioned once. A test that changes something leaves it converged: an apply at its end."""
+    made = Provisioned(lab.name, tmp_path_factory.mktemp("applies"))
+    made.apply()
+    made.joined()
+    return made

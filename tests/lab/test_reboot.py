@@ -1,0 +1,89 @@
+"""After a reboot the workstation is what it was, without anybody's help; an apply then finds nothing to do."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+UNITS = ("ollama@coder", "ollama@reasoner", "open-webui", "tailscaled")
+# What makes a node of the tailnet the same node.
+IDENTITY = ("ID", "PublicKey", "DNSName", "TailscaleIPs", "HostName", "Tags", "UserID")
+
+
+def node(machine: Any) -> dict[str, Any]:
+    done = machine.ssh(["tailscale", "status", "--json", "--peers=false"])
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def active(machine: Any) -> bool:
+    done = machine.ssh(["systemctl", "is-active", *UNITS])
+    return bool(done.stdout.split() == ["active"] * len(UNITS))
+
+
+def ready(machine: Any) -> bool:
+    return bool(machine.ssh("curl -sf -m 5 -o /dev/null http://127.0.0.1:8080/ready").returncode == 0)
+
+
+def from_phone(machine: Any, path: str) -> str:
+    url = f"http://{machine.state().tailnet['name']}{path}"
+    fetch = ["curl", "-s", "--noproxy", "*", "-m", "10", "-o", "/dev/null", "-w", "%{http_code}", url]
+    return str(machine.run_in("phone", fetch).stdout)
+
+
+def until(true: Any, what: str, seconds: float = 180) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, f"{what}: not within {seconds:g} s"
+        time.sleep(0.3)
+
+
+@pytest.fixture(scope="module")
+def rebooted(workstation: Any) -> tuple[Any, dict[str, Any]]:
+    """The machine after a reboot, and the node that it was before; nothing has been started by hand or by an apply."""
+    before = node(workstation)
+    boot = workstation.ssh(["cat", "/proc/sys/kernel/random/boot_id"]).stdout.strip()
+    assert workstation.reboot() != boot
+    return workstation, before
+
+
+def test_every_unit_is_active_by_itself(rebooted: Any) -> None:
+    machine, _ = rebooted
+    until(lambda: active(machine), "the units are active")
+    assert machine.ssh("systemctl list-units --failed --no-legend --plain").stdout == ""
+    assert machine.ssh(["systemctl", "show", "-p", "NRestarts", "--value", *UNITS]).stdout.split() == ["0"] * len(UNITS)
+
+
+def test_it_is_the_same_node(rebooted: Any) -> None:
+    machine, before = rebooted
+    until(lambda: node(machine)["BackendState"] == "Running", "the node is in the tailnet")
+    after = node(machine)["Self"]
+    assert {key: after[key] for key in IDENTITY} == {key: before["Self"][key] for key in IDENTITY}
+    assert after["TailscaleIPs"] and after["PublicKey"], "there is something to compare"
+    # And by the control server's word: not a second node beside the first.
+    assert machine.joined()["ipv4"] in after["TailscaleIPs"]
+
+
+@pytest.mark.parametrize("role", ["coder", "reasoner"])
+def test_each_model_answers_its_sentence(rebooted: Any, role: str) -> None:
+    machine, _ = rebooted
+    until(lambda: active(machine), "the units are active")
+    assert machine.state().models[role] in machine.says(role)
+
+
+def test_open_webui_answers_here_and_on_the_phone(rebooted: Any) -> None:
+    machine, _ = rebooted
+    until(lambda: ready(machine), "/ready")
+    until(lambda: from_phone(machine, "/ready") == "200", "/ready from the phone")
+    # The control: not every address there answers 200.
+    assert from_phone(machine, "/api/models") in ("401", "403")
+
+
+def test_an_apply_finds_nothing_to_do(rebooted: Any) -> None:
+    machine, _ = rebooted
+    until(lambda: ready(machine), "/ready")
+    assert machine.apply().changed == []

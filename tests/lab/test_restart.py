@@ -1,0 +1,54 @@
+"""One server at a time: a setting of the coder restarts the coder alone, and a server that dies comes back by itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+CODER, REASONER = "ollama@coder", "ollama@reasoner"
+CONTEXT = {"instances.coder.context": 8192}
+
+
+@pytest.fixture(scope="module")
+def machine(workstation: Any) -> Iterator[Any]:
+    yield workstation
+    workstation.settle()
+
+
+def test_a_setting_of_the_coder_restarts_the_coder_alone(machine: Any) -> None:
+    standard = machine.settings.instances["coder"].context
+    # There and back: the way back leaves the machine as it was.
+    for values, context in ((CONTEXT, 8192), (None, standard)):
+        before = machine.pids()
+        changed = machine.apply(values).changed
+        after = machine.pids()
+        assert {unit for unit in before if before[unit] != after[unit]} == {CODER}, changed
+        assert "Ollama | Run the coder" in changed and "Ollama | Run the reasoner" not in changed
+        # In the process itself, not in the file that the deploy wrote.
+        assert machine.environment(after[CODER])["OLLAMA_CONTEXT_LENGTH"] == str(context)
+        assert machine.environment(after[REASONER])["OLLAMA_CONTEXT_LENGTH"] == str(standard)
+    assert machine.apply().changed == []
+
+
+def test_a_server_that_is_killed_comes_back_by_itself(machine: Any) -> None:
+    before, restarts = machine.pids(), restarts_of(machine)
+    machine.root(f"kill -9 {before[CODER]}")
+    end = time.monotonic() + 120
+    while restarts_of(machine) == restarts or not answers(machine):
+        assert time.monotonic() < end, machine.ssh(["systemctl", "status", CODER]).stdout
+        time.sleep(0.3)
+    after = machine.pids()
+    assert {unit for unit in before if before[unit] != after[unit]} == {CODER}
+    assert machine.state().models["coder"] in machine.says("coder")
+
+
+def restarts_of(machine: Any) -> int:
+    return int(machine.ssh(["systemctl", "show", "-p", "NRestarts", "--value", CODER]).stdout)
+
+
+def answers(machine: Any) -> bool:
+    url = "http://127.0.0.1:11434/api/version"
+    return bool(machine.ssh(["curl", "-sf", "-m", "5", "-o", "/dev/null", url]).returncode == 0)
