@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from holdfast.components.nvidia.facts import read_machine
 from tests.fake.machine import Machine, hears, runs
+
+from holdfast.components.nvidia.facts import read_machine
 
 LEFT, RIGHT = "0000:01:00.0", "0000:21:00.0"
 

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from holdfast.depot.record import BUILT
 from tests.fake import engine, world
 from tests.fake.machine import Machine
+
+from holdfast.depot.record import BUILT
 
 
 @pytest.fixture(autouse=True)

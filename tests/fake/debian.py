@@ -7,10 +7,11 @@ import shlex
 from collections.abc import Callable
 from typing import Any
 
+from tests.fake.machine import Account, Failed, Machine, hears, runs
+
 from holdfast.components.base.operations import CERTIFICATES, read_authorities
 from holdfast.operations.account import read_account
 from holdfast.operations.packages import read_apt_lock
-from tests.fake.machine import Account, Failed, Machine, hears, runs
 
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 # package -> (what its post-installation does, and what apt must be told to find it in which version)

@@ -6,9 +6,10 @@ import base64
 import hashlib
 from typing import Any
 
+from tests.fake.machine import Failed, Inode, Machine, runs
+
 from holdfast.operations.place import read_paths, write_entries
 from holdfast.operations.tree import read_tree, write_tree
-from tests.fake.machine import Failed, Inode, Machine, runs
 
 
 def sha256(data: bytes) -> str:

@@ -7,7 +7,6 @@ import functools
 import inspect
 import json
 import os
-import runpy
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,15 +15,14 @@ from typing import Any
 from unittest import mock
 
 import yaml
-from holdfast import apply
-from holdfast.operations import remote
-from holdfast.paths import ROOT
-from holdfast.settings.loader import profiles
+from pyinfra import logger
 from pyinfra.api import Config, Inventory, State, arguments, inventory
 from pyinfra.api.connect import connect_all
 from pyinfra.api.deploy import add_deploy
 from pyinfra.api.exceptions import PyinfraError
+from pyinfra.api.host import HostData
 from pyinfra.api.operations import run_ops
+from pyinfra.api.output import echo
 from pyinfra.api.state import BaseStateCallback, StateStage
 from pyinfra.connectors.fake import FakeConnector
 from pyinfra.context import ctx_host, ctx_state
@@ -32,6 +30,11 @@ from pyinfra.context import ctx_host, ctx_state
 # All that the machine knows.
 from tests.fake import cards, debian, disk, models, software, systemd, tailnet, web  # noqa: F401
 from tests.fake.machine import CutOff, Machine
+
+from holdfast import apply
+from holdfast.operations import remote
+from holdfast.paths import ROOT
+from holdfast.settings.loader import profiles
 
 HOST = "@fake/gpu-box"
 
@@ -65,8 +68,18 @@ class _Tell(BaseStateCallback):
 def connected(machine: Machine) -> Iterator[None]:
     """@fake leads to ``machine``."""
 
-    def command(self: FakeConnector, command: Any, *args: Any, **more: Any) -> Any:
-        return machine.run(command if isinstance(command, str) else command.get_raw_value(), more.get("_stdin"))
+    def command(
+        self: FakeConnector, command: Any, print_output: bool = False, print_input: bool = False, **more: Any
+    ) -> Any:
+        # Shown as every connector shows it.
+        shown = command if isinstance(command, str) else command.get_masked_value()
+        logger.debug("Running command on %s: %s", self.host.name, shown)
+        if print_input:
+            echo(f"{self.host.print_prefix}>>> {shown}", err=True)
+        status, output = machine.run(command if isinstance(command, str) else command.get_raw_value(), more.get("_stdin"))
+        for line in output.output_lines if print_output else []:
+            echo(f"{self.host.print_prefix}{line}", err=True)
+        return status, output
 
     def copied(self: FakeConnector, *args: Any, **more: Any) -> Any:
         machine.unknown.append(f"a file is copied, where content is to go by stdin: {args}")
@@ -82,6 +95,7 @@ def connected(machine: Machine) -> Iterator[None]:
         mock.patch.object(yaml, "safe_load", _load),
         mock.patch.object(arguments, "all_global_arguments", _arguments),
         mock.patch.object(inventory, "get_all_connectors", _connectors),
+        mock.patch.object(HostData, "__getattr__", _datum),
     ):
         yield
 
@@ -90,6 +104,22 @@ _source = functools.cache(inspect.getsource)
 _arguments = functools.cache(arguments.all_global_arguments)
 _connectors = functools.cache(inventory.get_all_connectors)
 _parse = functools.cache(yaml.safe_load)
+
+
+_profiles = functools.cache(profiles)
+_every_datum = HostData.__getattr__
+
+
+def _datum(self: HostData, key: str) -> Any:
+    """pyinfra asks for thirty of its own settings an operation; nothing here sets one but attach."""
+    if key.startswith("_") and key not in self.override_datas:
+        raise AttributeError(key)
+    return _every_datum(self, key)
+
+
+@functools.cache
+def _deploy() -> Any:
+    return compile((ROOT / "deploy.py").read_text("utf-8"), "deploy.py", "exec")
 
 
 def _load(text: str) -> Any:
@@ -113,7 +143,7 @@ def run(machine: Machine, site: dict[str, Any], *, dry: bool = False) -> Applied
 
 
 def _run(machine: Machine, site: dict[str, Any], dry: bool, out: Applied) -> None:
-    data = {"site": site, **profiles()[site["profile"]]}
+    data = {"site": site, **_profiles()[site["profile"]]}
     state = State(Inventory(([HOST], data)), Config(), check_for_changes=dry)
     state.cwd = str(ROOT)
     with ctx_state.use(state):
@@ -122,7 +152,7 @@ def _run(machine: Machine, site: dict[str, Any], dry: bool, out: Applied) -> Non
         host = state.inventory.get_host(HOST)
         state.set_stage(StateStage.Prepare)
         with ctx_host.use(host):
-            add_deploy(state, lambda: runpy.run_path(str(ROOT / "deploy.py")))
+            add_deploy(state, lambda: exec(_deploy(), {"__name__": "deploy"}))
         order = state.get_op_order()
         names = {key: next(iter(state.op_meta[key].names)) for key in order}
         out.names = list(names.values())
@@ -131,6 +161,7 @@ def _run(machine: Machine, site: dict[str, Any], dry: bool, out: Applied) -> Non
             out.planned = [names[key] for key in order if state.ops[host][key].operation_meta._maybe_is_change]
             return
         state.add_callback_handler(_Tell(machine))
+        state.get_op_order = lambda: order
         state.set_stage(StateStage.Execute)
         try:
             run_ops(state)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from holdfast.components.models.facts import read_store
-from holdfast.components.models.files import SETTINGS, UNIT
 from tests.fake.machine import Machine, Unit, runs
 from tests.fake.systemd import BEFORE, SERVERS, STARTED, instance, pairs, stop
+
+from holdfast.components.models.facts import read_store
+from holdfast.components.models.files import SETTINGS, UNIT
 
 
 def manifest(store: str, name: str) -> str:
@@ -68,9 +69,9 @@ BEFORE["devices.py"] = devices
 def serve(m: Machine, url: str) -> int:
     """An instance answers as soon as its unit runs: its ExecStartPost has waited for it."""
     for name, unit in m.units.items():
-        if name.startswith("ollama@") and unit.process:
-            if url.startswith(f"http://{dict(unit.process.env)['OLLAMA_HOST']}/"):
-                return 200
+        env = dict(unit.process.env) if unit.process and name.startswith("ollama@") else {}
+        if env and url.startswith(f"http://{env['OLLAMA_HOST']}/"):
+            return 200
     return 0
 
 

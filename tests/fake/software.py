@@ -6,10 +6,11 @@ import re
 import shlex
 from typing import Any
 
+from tests.fake.machine import Failed, Inode, Machine, hears, runs
+
 from holdfast.components.base.operations import read_uv
 from holdfast.operations.release import read_release
 from holdfast.operations.venv import UV, read_environments
-from tests.fake.machine import Failed, Inode, Machine, hears, runs
 
 FETCHER = "/usr/local/lib/holdfast/holdfast_onhost/fetch.py"
 
@@ -29,7 +30,10 @@ def release(m: Machine, dest: str, version: str) -> Any:
     return {"marker": marker, "current": current.target if current and current.kind == "link" else ""}
 
 
-@hears(r"fetch\.py (?P<url>\S+) (?P<size>\S+) (?P<sha>\S+) (?P<file>\S+) >/dev/null; rm -rf (?P<new>\S+); .*mv \S+ (?P<target>\S+); ")
+@hears(
+    r"fetch\.py (?P<url>\S+) (?P<size>\S+) (?P<sha>\S+) (?P<file>\S+) >/dev/null; "
+    r"rm -rf (?P<new>\S+); .*mv \S+ (?P<target>\S+); "
+)
 def unpack(m: Machine, found: re.Match[str], stdin: str) -> None:
     if "zstd" not in m.packages:
         raise Failed("tar (child): zstd: Cannot exec: No such file or directory")

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from tests.fake.machine import Failed, Machine, Process, Unit, hears, runs
+
 from holdfast.operations.answers import read_answer
 from holdfast.operations.unit import read_unit
-from tests.fake.machine import Failed, Machine, Process, Unit, hears, runs
 
 ETC, LIB = "/etc/systemd/system", "/lib/systemd/system"
 # Program of an ExecStartPre -> writes(machine, unit) -> {path: text}

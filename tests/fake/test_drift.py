@@ -7,11 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from holdfast.components.open_webui.files import ETC
+from tests.conftest import SOAK
 from tests.fake import engine, systemd, world
 from tests.fake.machine import Account, Inode, Machine, Process, differences
 
+from holdfast.components.open_webui.files import ETC
+
 Break = Callable[[Machine], Any]
+CODER_UNIT, WEB_UNIT = "ollama@coder.service", "open-webui.service"
 
 
 def placed(machine: Machine) -> dict[str, list[str]]:
@@ -38,25 +41,59 @@ def edit(machine: Machine, path: str, how: int) -> None:
         machine.put(path, Inode("link", "777", target="/dev/zero"))
 
 
-@pytest.mark.parametrize("how", [0, 1, 2, 3], ids=["edited", "removed", "opened", "linked"])
-def test_every_placed_file(how: int, converged: Machine, site: dict[str, Any]) -> None:
-    """One file of each operation at a time, until all have had their turn."""
+@pytest.mark.parametrize("first", range(4 if SOAK else 1))
+def test_every_placed_file(first: int, converged: Machine, site: dict[str, Any]) -> None:
+    """One file of each operation at a time, until all have had their turn; the kinds of damage take turns, too."""
     files, whole, starts = placed(converged), converged.picture(), dict(converged.starts)
     assert sum(map(len, files.values())) >= 14
     for turn in range(max(map(len, files.values()))):
         broken = {operation: paths[turn] for operation, paths in files.items() if turn < len(paths)}
-        for path in broken.values():
-            edit(converged, path, how)
+        for number, path in enumerate(broken.values()):
+            edit(converged, path, (first + turn + number) % 4)
         done = engine.run(converged, site)
         assert not done.failed, done.errors
         # A unit's file that was written again is read again; Open WebUI also takes it for a reason to restart.
         also = [name for name in done.changed if " | Run " in name or name.startswith(("Open WebUI | ", "Models: start | Start"))]
         assert [name for name in done.changed if name not in also or name in broken] == [n for n in done.names if n in broken]
         assert differences(converged.picture(), whole) == []
-        assert {n: converged.starts[n] for n in starts if n != "open-webui.service"} == {
-            n: count for n, count in starts.items() if n != "open-webui.service"
-        }  # fmt: skip
+        restarted = {name for name in starts if converged.starts[name] != starts[name]}
+        assert restarted <= {"open-webui.service"}
         assert engine.run(converged, site).changed == []
+
+
+def restarted_with(path: str, unit: str, old: str, new: str) -> Break:
+    """Somebody edits a file and restarts the unit: the file alone is not all that is wrong."""
+
+    def do(m: Machine) -> None:
+        text = m.text(path) or ""
+        assert old in text
+        m.write(path, text.replace(old, new))
+        systemd.reload(m)
+        systemd.start(m, unit)
+
+    return do
+
+
+_NOT_YET = pytest.mark.xfail(strict=True, reason="the hash is in the file: an edit beside it that has been started is not seen")
+RESTARTED = {
+    "web": restarted_with(f"{ETC}/open-webui.env", WEB_UNIT, "ENABLE_SIGNUP=false", "ENABLE_SIGNUP=true"),
+    "web's unit": restarted_with(f"{systemd.ETC}/{WEB_UNIT}", WEB_UNIT, "ProtectHome=yes", "ProtectHome=no"),
+    "coder": restarted_with("/etc/holdfast/ollama/coder.env", CODER_UNIT, "OLLAMA_NO_CLOUD=1", "OLLAMA_NO_CLOUD=0"),
+    "coder's unit": restarted_with(f"{systemd.ETC}/ollama@.service", CODER_UNIT, "ProtectHome=yes", "ProtectHome=no"),
+    "tailscaled": restarted_with(
+        f"{systemd.ETC}/tailscaled.service.d/holdfast.conf", "tailscaled.service", "SUPPORT=true", "SUPPORT=false"
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "damage", [pytest.param(do, id=name, marks=() if "web" in name else _NOT_YET) for name, do in RESTARTED.items()]
+)
+def test_edited_and_restarted_by_hand(damage: Break, converged: Machine, site: dict[str, Any]) -> None:
+    damage(converged)
+    assert not engine.run(converged, site).failed
+    assert systemd.stale(converged) == []
+    assert engine.run(converged, site).changed == []
 
 
 def folder_modes(m: Machine) -> None:
@@ -93,7 +130,10 @@ def environment(m: Machine, dest: str) -> str:
 
 
 ONHOST = "/usr/local/lib/holdfast/holdfast_onhost"
-CODER, WEB, JOIN = "Ollama | Run the coder", "Open WebUI | Run Open WebUI", "Tailscale | Join the tailnet and publish Open WebUI there"
+CODER, WEB, JOIN = "Ollama | Run the coder", "Open WebUI | Run Open WebUI", (
+    "Tailscale | Join the tailnet and publish Open WebUI there"
+)
+APT = "Tailscale | Add Tailscale's package repository"
 SHIP, UV, MODELS = "Base | Ship the on-host programs", "Base | Install uv", "Models: start | Start fetching the models"
 TRUST, FOLDERS = "Base | Trust the declared certificate authorities", "Base | Make Holdfast's directories"
 INSTALL, AIDER, WEBUI = "Ollama | Install Ollama", "Aider | Install Aider", "Open WebUI | Install Open WebUI"
@@ -143,11 +183,11 @@ DRIFT: dict[str, tuple[Break, set[str]]] = {
     "routes": (preference(advertise_routes="0.0.0.0/0"), {JOIN}),
     "nothing published": (lambda m: setattr(m.tailnet, "serve", {}), {JOIN}),
     "funnel": (lambda m: m.tailnet.serve.update(AllowFunnel={"gpu-box.tail.test:443": True}), {JOIN}),
-    "apt's key": (lambda m: m.remove("/etc/apt/keyrings/holdfast-tailscale.gpg"), {"Tailscale | Add Tailscale's package repository"}),
+    "apt's key": (lambda m: m.remove("/etc/apt/keyrings/holdfast-tailscale.gpg"), {APT}),
     "apt's source": (lambda m: m.write("/etc/apt/sources.list.d/tailscale.sources", "Types: deb"),
-                     {"Tailscale | Add Tailscale's package repository"}),
+                     {APT}),
     "a rival source": (lambda m: m.write("/etc/apt/sources.list.d/tailscale.list", "deb …"),
-                       {"Tailscale | Add Tailscale's package repository"}),
+                       {APT}),
 }  # fmt: skip
 
 
@@ -161,7 +201,9 @@ def test_everything_else(damage: Break, repair: set[str], converged: Machine, si
     changed = {name for name in done.changed if " | Wait for " not in name}
     assert changed == repair
     assert differences(converged.picture(), whole) == []
-    assert engine.run(converged, site).changed == []
+    # The same picture gives the same answers: nothing is left to change (test_converge.py). Tried for some all the same.
+    if SOAK or len(repair) > 1 or "Open WebUI" in str(repair):
+        assert engine.run(converged, site).changed == []
 
 
 def test_lost_membership_takes_a_new_key(converged: Machine, site: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from holdfast.operations import unit
 from tests.conftest import SOAK
 from tests.fake import engine, systemd, world
 from tests.fake.machine import Machine, differences
+
+from holdfast.operations import unit
 
 
 def shots(machine: Machine, site: dict[str, Any]) -> list[tuple[str, Machine]]:
@@ -118,12 +120,13 @@ def test_only_what_changed_restarts(
 
 
 def test_a_new_release_is_switched_to_and_the_one_before_is_kept(converged: Machine, site: dict[str, Any]) -> None:
-    converged.disk = {path.replace("/opt/ollama/0.", "/opt/ollama/0.0."): node for path, node in converged.disk.items()}
-    old = converged.disk["/opt/ollama/current"]
-    converged.disk["/opt/ollama/current"] = type(old)("link", "777", target=old.target.replace("0.", "0.0.", 1))
-    converged.disk["/opt/ollama/0.0.0/bin/ollama"] = converged.disk[f"/opt/ollama/{old.target.replace('0.', '0.0.', 1)}/bin/ollama"]
-    done = engine.run(converged, site)
-    assert not done.failed
+    """A machine that was left at an older release."""
+    new = converged.disk["/opt/ollama/current"].target
+    there, older = f"/opt/ollama/{new}/", "/opt/ollama/0.0.1/"
+    converged.disk = {path.replace(there, older): node for path, node in converged.disk.items()}
+    converged.disk["/opt/ollama/current"] = replace(converged.disk["/opt/ollama/current"], target="0.0.1")
+    assert not engine.run(converged, site).failed
     versions = {path.split("/")[3] for path in converged.disk if path.startswith("/opt/ollama/")}
-    assert versions == {"current", old.target, old.target.replace("0.", "0.0.", 1)}
-    assert systemd.stale(converged) == []
+    assert versions == {"current", new, "0.0.1"}
+    assert converged.disk["/opt/ollama/current"].target == new
+    assert engine.run(converged, site).changed == []

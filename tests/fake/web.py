@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from typing import Any
+
+from tests.fake import tailnet
+from tests.fake.machine import Failed, Inode, Machine, Unit, runs
+from tests.fake.systemd import BEFORE, SERVERS, STARTED, pairs, text
 
 from holdfast.components.open_webui.facts import read_credentials, read_drift
 from holdfast.components.open_webui.files import DATABASE
 from holdfast.components.open_webui.operations import make_credentials, remove_bootstrap
 from holdfast.paths import ONHOST
-from tests.fake import tailnet
-from tests.fake.machine import Failed, Inode, Machine, Unit, runs
-from tests.fake.systemd import BEFORE, SERVERS, STARTED, pairs, text
 
 UNIT = "open-webui.service"
 ORIGIN = (ONHOST / "origin.py").read_text("utf-8")
@@ -59,10 +61,15 @@ def make(m: Machine, folder: str, database: str, email: str, person: str) -> str
     return "made"
 
 
+@functools.cache
+def _compiled(source: str) -> Any:
+    return compile(source, "origin.py", "exec")
+
+
 def origin(m: Machine, port: int, extra: list[str], source: str = ORIGIN) -> dict[str, str]:
     """The real origin.py, with this machine's tailscale."""
     scope: dict[str, Any] = {"__name__": "origin"}
-    exec(compile(source, "origin.py", "exec"), scope)
+    exec(_compiled(source), scope)
 
     def ask(*words: str) -> dict[str, Any]:
         if not tailnet.running(m):

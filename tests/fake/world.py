@@ -7,11 +7,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from holdfast.depot import lock
-from holdfast.paths import cache_dir
 from tests.fake.cards import LEFT, RIGHT
 from tests.fake.machine import Machine
 from tests.fake.tailnet import KEYRING_BYTES, KEYRING_SHA256
+
+from holdfast.depot import lock
+from holdfast.paths import cache_dir
 
 DEPOT = "http://depot.test:8000"
 KEY = "hskey-auth-canary-8d1f03b7c2"
