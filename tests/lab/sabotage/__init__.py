@@ -21,6 +21,10 @@ WAIVED: dict[str, str] = {
 }
 
 
+# systemd calls it started long before it answers; a page that is not there yet would be red for no good reason.
+_ANSWERS = "timeout 120 sh -c 'until curl -s -o /dev/null http://127.0.0.1:8080/ready; do sleep 0.3; done'"
+
+
 def batch(number: int) -> list[Sabotage]:
     """The sabotages that are done together: none of them hides another, or would redden another's checks."""
     return [s for s in SABOTAGES if s.batch == number]
@@ -31,4 +35,5 @@ def script(sabotages: list[Sabotage]) -> str:
     units = list(dict.fromkeys(unit for s in sabotages for unit in s.restarts))
     parts = ["set -eu", *(f"# {s.name}\n{s.script.strip()}" for s in sabotages), "systemctl daemon-reload"]
     parts += [f"systemctl restart {' '.join(units)}"] if units else []
+    parts += [_ANSWERS] if "open-webui" in units else []
     return "\n".join(parts) + "\n"

@@ -10,15 +10,15 @@ SABOTAGES = [
     Sabotage(
         "another build of it is current", 2,
         """
-        cd /opt/aider; new=000000000000-py3.11; cp -al "$(readlink current)" $new
+        cd /opt/aider; new=000000000000-py3.11; rm -rf $new; cp -al "$(readlink current)" $new
         d=$(echo $new/lib/python3.*/site-packages/aider)
         for f in $new/requirements.txt "$d/_version.py"; do cp "$f" "$f.new"; mv "$f.new" "$f"; done
         echo '# changed' >> $new/requirements.txt
-        echo "__version__ = '0.0.1'" >> "$d/_version.py"; rm -rf "$d/__pycache__"
+        echo "__version__ = '9.9.9'" >> "$d/_version.py"; rm -rf "$d/__pycache__"
         ln -sfn $new current
         """,
         {
-            "test_aider.py::test_version_is_as_pinned": "0.0.1",
+            "test_aider.py::test_version_is_as_pinned": "9.9.9",
             "test_aider.py::test_environment_is_the_locked_one": "assert ['",
         },
     ),

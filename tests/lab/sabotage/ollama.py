@@ -17,7 +17,7 @@ SABOTAGES = [
         "another build of the server runs", 3,
         # The same program with another version in it, as a downgrade by hand would leave it.
         """
-        cd /opt/ollama; v=$(readlink current); cp -al "$v" 0.0.1
+        cd /opt/ollama; v=$(readlink current); rm -rf 0.0.1; cp -al "$v" 0.0.1
         python3 - "$v" <<'END'
 import os, sys
 v = sys.argv[1].encode()
@@ -39,7 +39,7 @@ END
         "a server listens on every address", 3,
         f"sed -i 's/^OLLAMA_HOST=127.0.0.1/OLLAMA_HOST=0.0.0.0/' {_ENV}/coder.env",
         {
-            "test_ollama.py::test_listens_on_loopback_only": "0.0.0.0:11434",
+            "test_ollama.py::test_listens_on_loopback_only": ":::11434",
             "test_tailscale.py::test_listens_on_the_tailnet_only": "open on every address",
         },
         ("ollama@coder",),

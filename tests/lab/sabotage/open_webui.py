@@ -10,7 +10,7 @@ _RESTART = ("open-webui",)
 
 
 def _variable(name: str, value: str) -> str:
-    return f"sed -i 's/^{name}=.*/{name}={value}/' {_ENV}; grep -q '^{name}={value}$' {_ENV}"
+    return f"sed -i 's|^{name}=.*|{name}={value}|' {_ENV}; grep -qxF '{name}={value}' {_ENV}"
 
 
 SABOTAGES = [
@@ -26,9 +26,12 @@ SABOTAGES = [
     Sabotage(
         "another build of it runs", 3,
         """
-        cd /opt/open-webui; new=000000000000-py3.11; cp -al "$(readlink current)" $new
+        cd /opt/open-webui; new=000000000000-py3.11; rm -rf $new; cp -al "$(readlink current)" $new
         d=$(echo $new/lib/python3.*/site-packages)
-        for f in "$d/open_webui/main.py" "$d"/open_webui-*.dist-info/METADATA; do cp "$f" "$f.new"; mv "$f.new" "$f"; done
+        for f in $new/bin/open-webui "$d/open_webui/main.py" "$d"/open_webui-*.dist-info/METADATA; do
+            cp -p "$f" "$f.new"; mv "$f.new" "$f"
+        done
+        sed -i "1s|/opt/open-webui/[^/]*/|$PWD/$new/|" $new/bin/open-webui
         echo '# changed' >> "$d/open_webui/main.py"
         sed -i '0,/^Version: /s/^Version: .*/Version: 0.0.1/' "$d"/open_webui-*.dist-info/METADATA
         ln -sfn $new current
