@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import shlex
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +13,7 @@ from holdfast.components.tailscale.facts import AptRepository
 from holdfast.depot import AptSource, resolve_apt
 from holdfast.errors import HoldfastError
 from holdfast.operations.failing import fail
-from holdfast.operations.place import File, write_entries
+from holdfast.operations.place import File, payload, write_entries
 from holdfast.operations.release import FETCH
 from holdfast.operations.remote import program
 from holdfast.render import render
@@ -65,9 +64,7 @@ def commands(found: dict[str, Any], source: AptSource) -> list[StringCommand]:
 
 
 def _write(file: File) -> StringCommand:
-    entry = {"path": file.path, "kind": "file", "mode": file.mode, "user": file.user, "group": file.group}
-    entry["content"] = base64.b64encode(file.data).decode()
-    return StringCommand("python3", "-I", "-S", "-", ">/dev/null", _stdin=program(write_entries, entries=[entry]))
+    return StringCommand("python3", "-I", "-S", "-", ">/dev/null", _stdin=program(write_entries, entries=[payload(file)]))
 
 
 @operation()
