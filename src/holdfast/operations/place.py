@@ -13,7 +13,7 @@ from pyinfra import host
 from pyinfra.api import StringCommand, operation
 
 from holdfast.operations.events import emit
-from holdfast.operations.remote import PythonFact, program
+from holdfast.operations.remote import PythonFact, program, python_command
 
 
 @dataclass(frozen=True)
@@ -179,6 +179,11 @@ def payload(entry: Entry) -> dict[str, Any]:
     return out
 
 
+def writing(entries: Sequence[Entry]) -> StringCommand:
+    """The command that makes ``entries`` so."""
+    return python_command(program(write_entries, entries=[payload(e) for e in entries]))
+
+
 def differing(entries: Sequence[Entry], found: dict[str, Any] | None) -> list[Entry]:
     """The entries that are not as they should be. ``found`` None: nothing is there yet."""
     there = found or {}
@@ -202,8 +207,7 @@ def place(entries: Sequence[Entry]) -> Iterator[StringCommand]:
         return
     for entry in changes:
         _show(entry, (found or {}).get(entry.path, {"kind": "absent"}), show)
-    source = program(write_entries, entries=[payload(e) for e in changes])
-    yield StringCommand("python3", "-I", "-S", "-", ">/dev/null", _stdin=source)
+    yield writing(changes)
 
 
 def _show(entry: Entry, have: dict[str, Any], show: bool) -> None:

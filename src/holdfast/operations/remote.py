@@ -57,5 +57,6 @@ class PythonFact(FactBase[Any]):
 
 
 def python_command(source: str) -> StringCommand:
-    """Run ``source`` on the host with python3; it travels by stdin and so stands in no argv, log or file."""
-    return StringCommand("python3", "-I", "-S", "-", _stdin=source)
+    """Run ``source`` on the host with python3; it travels by stdin and so stands in no argv, log or file. Its result is
+    not shown."""
+    return StringCommand("python3", "-I", "-S", "-", ">/dev/null", _stdin=source)

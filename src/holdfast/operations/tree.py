@@ -11,7 +11,7 @@ from typing import Any
 from pyinfra import host
 from pyinfra.api import StringCommand, operation
 
-from holdfast.operations.remote import PythonFact, program
+from holdfast.operations.remote import PythonFact, program, python_command
 
 
 def read_tree(dest: str) -> Any:
@@ -82,4 +82,4 @@ def tree(src: Path, dest: str) -> Iterator[StringCommand]:
     if Tree.read(host, dest=dest) == want:
         host.noop(f"{len(files)} files in {dest} are as they should be")
         return
-    yield StringCommand("python3", "-I", "-S", "-", ">/dev/null", _stdin=program(write_tree, dest=dest, files=files))
+    yield python_command(program(write_tree, dest=dest, files=files))

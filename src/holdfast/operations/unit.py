@@ -31,9 +31,7 @@ def read_unit(unit: str) -> Any:
     import subprocess
     import time
 
-    keys = (
-        "LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,MainPID,FragmentPath,DropInPaths,EnvironmentFiles"
-    )
+    keys = "LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,MainPID,FragmentPath,DropInPaths,EnvironmentFiles"
     try:
         text = subprocess.run(["systemctl", "show", "-p", keys, unit], capture_output=True, text=True).stdout
     except OSError:

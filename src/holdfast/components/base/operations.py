@@ -10,8 +10,8 @@ from typing import Any
 from pyinfra import host
 from pyinfra.api import StringCommand, operation
 
-from holdfast.operations.place import File, Paths, differing, payload, write_entries
-from holdfast.operations.remote import PythonFact, program
+from holdfast.operations.place import File, Paths, differing, writing
+from holdfast.operations.remote import PythonFact
 
 CERTIFICATES = "/usr/local/share/ca-certificates"
 
@@ -45,8 +45,7 @@ def authorities(certificates: Mapping[str, str]) -> Iterator[StringCommand]:
         host.noop(f"{len(certificates)} authorities are trusted")
         return
     if changed:
-        source = program(write_entries, entries=[payload(e) for e in changed])
-        yield StringCommand("python3", "-I", "-S", "-", ">/dev/null", _stdin=source)
+        yield writing(changed)
     yield StringCommand("update-ca-certificates >/dev/null")
 
 

@@ -69,7 +69,7 @@ def credentials(folder: str, database: str, email: str, person: str) -> Iterator
         host.noop("secret key and password are there")
         return
     source = program(make_credentials, folder=folder, database=database, email=email, person=person)
-    yield StringCommand("python3", "-I", "-S", "-", ">/dev/null", _stdin=source)
+    yield python_command(source)
 
 
 def remove_bootstrap(path: str, url: str) -> Any:

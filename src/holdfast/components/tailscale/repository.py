@@ -13,9 +13,8 @@ from holdfast.components.tailscale.facts import AptRepository
 from holdfast.depot import AptSource, resolve_apt
 from holdfast.errors import HoldfastError
 from holdfast.operations.failing import fail
-from holdfast.operations.place import File, payload, write_entries
+from holdfast.operations.place import File, writing
 from holdfast.operations.release import FETCH
-from holdfast.operations.remote import program
 from holdfast.render import render
 
 KEYRING = "/etc/apt/keyrings/holdfast-tailscale.gpg"
@@ -59,12 +58,8 @@ def commands(found: dict[str, Any], source: AptSource) -> list[StringCommand]:
         out.append(StringCommand("rm -f -- " + shlex.join(found["stale"])))
     text = source_text(source)
     if found["source"] != text:
-        out.append(_write(File(SOURCE, text)))
+        out.append(writing([File(SOURCE, text)]))
     return out
-
-
-def _write(file: File) -> StringCommand:
-    return StringCommand("python3", "-I", "-S", "-", ">/dev/null", _stdin=program(write_entries, entries=[payload(file)]))
 
 
 @operation()
