@@ -110,7 +110,7 @@ def look(gpu: Gpu, root: str, known: Mapping[str, str]) -> Found:
         what = f"a device of vendor {vendor}, not NVIDIA's," if vendor else "no device"
         return Found(problem=f"there is {what} at that address", fix="lspci -D | grep -i nvidia; correct gpus in hosts.yml")
     if gpu.address not in known:
-        return Found(problem="no NVIDIA driver has it", fix="nvidia-smi; ./holdfast up HOST installs the driver",
+        return Found(problem="no NVIDIA driver has it", fix="nvidia-smi says why; install the driver (docs/hardware.md)",
                      may_come=True)  # fmt: skip
     for node in ("nvidiactl", "nvidia-uvm"):
         if not os.path.exists(os.path.join(root, "dev", node)):

@@ -32,7 +32,7 @@ def read_machine(instances: dict[str, list[Any]], web_port: int, patience_s: flo
             return json.load(answer)
 
     out: dict[str, Any] = {"instances": {}, "web": "", "tailnet": {}}
-    for role, (port, model) in instances.items():
+    for role, (port, model, shares) in instances.items():
         start = time.monotonic()
         try:
             get(f"http://127.0.0.1:{port}/api/generate", {
@@ -43,6 +43,9 @@ def read_machine(instances: dict[str, list[Any]], web_port: int, patience_s: flo
             if loaded:
                 found["bytes"], found["bytes_in_vram"] = loaded[0].get("size", 0), loaded[0].get("size_vram", 0)
                 found["context"] = loaded[0].get("context_length", 0)
+            if shares:
+                # The next one needs the same card, and this model would keep it for its keep_alive.
+                get(f"http://127.0.0.1:{port}/api/generate", {"model": model, "keep_alive": 0}, patience_s)
         except (OSError, ValueError, KeyError) as error:
             found = {"state": "does not answer", "why": str(error)[:200]}
         out["instances"][role] = found
@@ -68,7 +71,10 @@ def read_machine(instances: dict[str, list[Any]], web_port: int, patience_s: flo
 
 def look(ws: Workstation) -> dict[str, Any]:
     """The machine as it answers; waits for models that are still being loaded. Raises when one does not answer."""
-    instances = {role: [instance.port, instance.model] for role, instance in ws.instances.items()}
+    instances = {
+        role: [i.port, i.model, any(set(i.gpus) & set(o.gpus) for r, o in ws.instances.items() if r != role)]
+        for role, i in ws.instances.items()
+    }
     seen: dict[str, Any] = remote.ask(
         ws, read_machine, instances=instances, web_port=ws.open_webui.port, patience_s=PATIENCE_S,
         timeout=PATIENCE_S * len(instances) + 60,

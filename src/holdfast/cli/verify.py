@@ -17,6 +17,7 @@ from holdfast.cli.outcome import Outcome
 from holdfast.cli.show import Shown
 from holdfast.errors import HoldfastError
 from holdfast.paths import ROOT, state_dir
+from holdfast.settings import boundaries
 from holdfast.settings.workstation import Workstation
 
 ABOUT = """\
@@ -60,9 +61,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = ABOUT
     parser.add_argument("host", nargs="?", metavar="HOST", help="a host of hosts.yml, or @local (default: the throw-away one)")
     parser.add_argument("--deep", action="store_true", help="hash the large model files, too (minutes)")
+    parser.add_argument("--boundaries", action="store_true", help="only print what is promised and which check holds it")
 
 
 def run(args: argparse.Namespace, progress: Shown) -> Outcome:
+    if args.boundaries:
+        return Outcome({"boundaries": boundaries.promises()}, [boundaries.table().rstrip()])
     ws = hosts.settings(hosts.chosen(args.host))
     with progress.phase("verify"):
         checks = check(ws, progress, expect=expected(ws.name), deep=args.deep)
