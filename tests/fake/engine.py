@@ -32,7 +32,8 @@ from tests.fake import cards, debian, disk, models, software, systemd, tailnet, 
 from tests.fake.machine import CutOff, Machine
 
 from holdfast import apply
-from holdfast.operations import remote
+from holdfast.components.models import operations
+from holdfast.operations import answers, packages, remote
 from holdfast.paths import ROOT
 from holdfast.settings.loader import profiles
 
@@ -64,6 +65,19 @@ class _Tell(BaseStateCallback):
         self.machine.operation = next(iter(state.op_meta[op_hash].names))
 
 
+class Clock:
+    """In place of the module ``time`` where Holdfast waits: seconds pass when they are slept."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
 @contextmanager
 def connected(machine: Machine) -> Iterator[None]:
     """@fake leads to ``machine``."""
@@ -81,6 +95,8 @@ def connected(machine: Machine) -> Iterator[None]:
             echo(f"{self.host.print_prefix}{line}", err=True)
         return status, output
 
+    clock = Clock()
+
     def copied(self: FakeConnector, *args: Any, **more: Any) -> Any:
         machine.unknown.append(f"a file is copied, where content is to go by stdin: {args}")
         return False
@@ -96,6 +112,9 @@ def connected(machine: Machine) -> Iterator[None]:
         mock.patch.object(arguments, "all_global_arguments", _arguments),
         mock.patch.object(inventory, "get_all_connectors", _connectors),
         mock.patch.object(HostData, "__getattr__", _datum),
+        mock.patch.object(answers, "time", clock),
+        mock.patch.object(operations, "time", clock),
+        mock.patch.object(packages, "time", clock),
     ):
         yield
 

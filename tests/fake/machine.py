@@ -237,7 +237,7 @@ class Machine:
         """Everything that two machines in the same state have in common; running processes included."""
         node = self.tailnet
         units = {name: replace(u, process=u.process and u.process.lasting()) for name, u in self.units.items()}
-        edited = [u for u, files in self.loaded.items() if any(self.stamps.get(path) != stamp for path, stamp in files)]
+        edited = [u for u, (files, _) in self.loaded.items() if any(self.stamps.get(path) != stamp for path, stamp in files)]
         return {
             "to be reloaded": edited, "packages": dict(self.packages), "disk": dict(self.disk), "accounts": dict(self.accounts),
             "units": units, "groups": sorted(self.groups),

@@ -54,7 +54,7 @@ def look(m: Machine, store: str, models: dict[str, str], status: str, unit: str)
     }  # fmt: skip
 
 
-def devices(m: Machine, unit: str) -> dict[str, str]:
+def devices(m: Machine, unit: str, body: str) -> dict[str, str]:
     """holdfast_onhost/devices.py: PCI addresses become the cards' UUIDs."""
     role = instance(unit)
     env = pairs(m.text(f"/etc/holdfast/ollama/{role}.env") or "")

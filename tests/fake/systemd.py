@@ -14,8 +14,8 @@ from holdfast.operations.answers import read_answer
 from holdfast.operations.unit import read_unit
 
 ETC, LIB = "/etc/systemd/system", "/lib/systemd/system"
-# Program of an ExecStartPre -> writes(machine, unit) -> {path: text}
-BEFORE: dict[str, Callable[[Machine, str], dict[str, str]]] = {}
+# Program of an ExecStartPre -> writes(machine, unit, its text) -> {path: text}
+BEFORE: dict[str, Callable[[Machine, str, str], dict[str, str]]] = {}
 # Unit, or template -> what happens once it runs.
 STARTED: dict[str, Callable[[Machine, str], None]] = {}
 # Who answers HTTP: (machine, url) -> status, 0 for nobody.
@@ -47,9 +47,13 @@ def masked(m: Machine, unit: str) -> bool:
     return node is not None and node.target == "/dev/null"
 
 
-def fresh(m: Machine, unit: str) -> Process:
-    """What the unit's process would be if it were started now. Raises Failed with systemd's reason."""
-    lines = text(m, unit).splitlines()
+def fresh(m: Machine, unit: str, body: str | None = None) -> Process:
+    """What the unit's process would be if it were started now, from its files or from ``body``, which systemd has loaded.
+
+    Raises Failed with systemd's reason.
+    """
+    body = text(m, unit) if body is None else body
+    lines = body.splitlines()
     if not lines:
         raise Failed(f"Failed to start {unit}: Unit {unit} not found.")
     extra: dict[str, str] = {}
@@ -60,7 +64,7 @@ def fresh(m: Machine, unit: str) -> Process:
         if key == "ExecStartPre":
             script = next(word for word in value.split() if word.endswith(".py"))
             run(m, value.lstrip("+"), unit)
-            extra |= BEFORE[script.rpartition("/")[2]](m, unit)
+            extra |= BEFORE[script.rpartition("/")[2]](m, unit, body)
     for line in lines:
         key, _, value = line.partition("=")
         if key == "User" and value not in m.accounts:
@@ -75,7 +79,7 @@ def fresh(m: Machine, unit: str) -> Process:
             env |= pairs(content or "")
         if key == "ExecStart":
             program = run(m, value, unit)
-    return Process(text(m, unit), tuple(sorted(env.items())), program)
+    return Process(body, tuple(sorted(env.items())), program)
 
 
 def pairs(content: str) -> dict[str, str]:
@@ -110,14 +114,16 @@ def stale(m: Machine) -> list[str]:
 def start(m: Machine, unit: str) -> None:
     if masked(m, unit):
         raise Failed(f"Failed to start {unit}: Unit {unit} is masked.")
-    process = fresh(m, unit)
-    for line in text(m, unit).splitlines():
+    # Without a daemon-reload a unit that is loaded starts from what was loaded, whatever lies on the disk.
+    body = m.loaded[unit][1] if unit in m.loaded else text(m, unit)
+    process = fresh(m, unit, body)
+    for line in body.splitlines():
         if line.startswith("ExecStartPre="):
             script = next(word for word in line.split() if word.endswith(".py"))
-            for path, content in BEFORE[script.rpartition("/")[2]](m, unit).items():
+            for path, content in BEFORE[script.rpartition("/")[2]](m, unit, body).items():
                 m.write(path, content)
     m.units[unit] = replace(m.units.get(unit, Unit()), state="active", process=process)
-    m.loaded.setdefault(unit, [(p, m.stamps[p]) for p in files(m, unit)])
+    m.loaded.setdefault(unit, load(m, unit))
     m.starts[unit] += 1
     m.clock += 1
     m.since[unit] = m.clock
@@ -129,8 +135,12 @@ def stop(m: Machine, unit: str, state: str = "inactive") -> None:
     m.loaded.pop(unit, None)
 
 
+def load(m: Machine, unit: str) -> tuple[list[tuple[str, int]], str]:
+    return [(p, m.stamps[p]) for p in files(m, unit)], text(m, unit)
+
+
 def reload(m: Machine) -> None:
-    m.loaded = {u: [(p, m.stamps[p]) for p in files(m, u)] for u in m.loaded}
+    m.loaded = {unit: load(m, unit) for unit in m.loaded}
 
 
 def act(m: Machine, verb: str, unit: str) -> None:
@@ -166,7 +176,7 @@ def systemctl(m: Machine, found: re.Match[str], stdin: str) -> None:
 @runs(read_unit)
 def look(m: Machine, unit: str) -> Any:
     known, there = m.units.get(unit, Unit()), files(m, unit)
-    edited = unit in m.loaded and m.loaded[unit] != [(p, m.stamps[p]) for p in there]
+    edited = unit in m.loaded and m.loaded[unit] != load(m, unit)
     out = {
         "LoadState": "masked" if masked(m, unit) else "loaded" if there else "not-found",
         "ActiveState": known.state,

@@ -21,7 +21,7 @@ def shots(machine: Machine, site: dict[str, Any]) -> list[tuple[str, Machine]]:
     done = engine.run(machine, site)
     machine.watch = None
     assert not done.failed, done.errors
-    return [(f"{n} {what}", shot) for n, (what, shot) in enumerate(zip(machine.log[before:], taken, strict=True))]
+    return [(f"{n} {what}", shot) for n, ((_, what), shot) in enumerate(zip(machine.log[before:], taken, strict=True))]
 
 
 def wrong_after(shot: Machine, site: dict[str, Any], uncut: Machine, *, again: bool) -> list[str]:
@@ -96,6 +96,7 @@ def test_a_lost_restart_is_seen(converged: Machine, site: dict[str, Any], monkey
 
 CHANGES: dict[str, tuple[dict[str, Any], set[str]]] = {
     "cache": ({"ollama": {"cache_ram_mib": 0}}, {"ollama@coder.service", "ollama@reasoner.service"}),
+    "unit": ({"ollama": {"memory_deny_write_execute": False}}, {"ollama@coder.service", "ollama@reasoner.service"}),
     "session": ({"open_webui": {"session_days": 7}}, {"open-webui.service"}),
     "limit": ({"models": {"limit_mib_s": 5}}, set()),
     "map": ({"aider": {"map_tokens": 0}}, set()),

@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.fake import tailnet
 from tests.fake.machine import Failed, Inode, Machine, Unit, runs
-from tests.fake.systemd import BEFORE, SERVERS, STARTED, pairs, text
+from tests.fake.systemd import BEFORE, SERVERS, STARTED, pairs
 
 from holdfast.components.open_webui.facts import read_credentials, read_drift
 from holdfast.components.open_webui.files import DATABASE
@@ -80,8 +80,8 @@ def origin(m: Machine, port: int, extra: list[str], source: str = ORIGIN) -> dic
     return dict(scope["wanted"](port, extra, 0, "/nonexistent")[0])
 
 
-def before(m: Machine, unit: str) -> dict[str, str]:
-    line = next(line for line in text(m, unit).splitlines() if "origin.py" in line)
+def before(m: Machine, unit: str, body: str) -> dict[str, str]:
+    line = next(line for line in body.splitlines() if "origin.py" in line)
     words = line.split()
     extra = [words[i + 1] for i, word in enumerate(words) if word == "--extra"]
     values = origin(m, int(words[words.index("--port") + 1]), extra)
