@@ -111,6 +111,14 @@ class Control:
         """The nodes that have joined, as headscale lists them."""
         return list(self._json("nodes", "list") or [])
 
+    def forget(self, hostname: str) -> None:
+        """Delete the node that goes by this name. A tagged one that was logged out does not get in again before that:
+        https://github.com/juanfont/headscale/issues/3371
+        """
+        for node in self.nodes():
+            if node.get("given_name") == hostname:
+                self._json("nodes", "delete", "--identifier", str(node["id"]), "--force")
+
     def addresses(self, hostname: str) -> dict[str, str]:
         """ipv4 and ipv6 of the node that goes by this name; nothing when none does."""
         for node in self.nodes():

@@ -143,9 +143,12 @@ def join(want: Want) -> Run:
     argv += [f"--login-server={want.login_server}"] if want.login_server else []
     argv += [f"--hostname={want.hostname}", f"--accept-dns={str(want.accept_dns).lower()}"]
     argv += [f"--advertise-tags={','.join(want.tags)}"] if want.tags else []
+    # headscale 0.29.2 consumes the key of a tagged machine that was logged out, and then refuses it as used:
+    # https://github.com/juanfont/headscale/issues/3371
     fix = (
         f"a key that was used, has expired or belongs to another control server than {want.control} is refused: mint a new "
-        "one (one-off, pre-approved, not ephemeral), put it where tailscale.auth_key says, apply again"
+        "one (one-off, pre-approved, not ephemeral), put it where tailscale.auth_key says, apply again. When a new key is "
+        "'already used', too: delete this machine's old node at the control server first (headscale nodes delete)"
     )
     return Run("join the tailnet", tuple(argv), want.timeout_s + 15, fix, key=True)
 
