@@ -39,6 +39,11 @@ class Provisioned(Lab):
         """As the login user; the status is not checked."""
         return super().ssh([command] if isinstance(command, str) else command, **options)
 
+    def open(self, command: Sequence[str]) -> subprocess.Popen[str]:
+        """A program that goes on there as the login user, with its stdin and stdout here."""
+        argv = ["ssh", "-F", str(self.layout.ssh_config), "-o", "ControlPath=none", self.name, *command]
+        return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
     def root(self, script: str, timeout: float = 120) -> str:
         """What a shell script prints as root. It travels by stdin, so nothing of it stands in an argv; it must succeed."""
         done = self.ssh(["sudo", "sh", "-s"], input=script, timeout=timeout)
