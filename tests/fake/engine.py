@@ -31,7 +31,6 @@ from pyinfra.context import ctx_host, ctx_state
 from tests.fake import cards, debian, disk, models, software, systemd, tailnet, web  # noqa: F401
 from tests.fake.machine import CutOff, Machine
 
-from holdfast import apply
 from holdfast.components.models import operations
 from holdfast.operations import answers, packages, remote
 from holdfast.paths import ROOT
@@ -105,7 +104,6 @@ def connected(machine: Machine) -> Iterator[None]:
         mock.patch.object(FakeConnector, "run_shell_command", command),
         mock.patch.object(FakeConnector, "put_file", copied),
         mock.patch.object(FakeConnector, "get_file", copied),
-        mock.patch.object(apply, "attach", _attach),
         # A hundred and more applies in seconds: what is the same each time is found out once.
         mock.patch.object(remote.inspect, "getsource", _source),
         mock.patch.object(yaml, "safe_load", _load),
@@ -143,10 +141,6 @@ def _deploy() -> Any:
 
 def _load(text: str) -> Any:
     return copy.deepcopy(_parse(text))
-
-
-# The submodule holdfast.apply.attach takes the function's place in the package once it has been imported.
-_attach = apply.attach
 
 
 def run(machine: Machine, site: dict[str, Any], *, dry: bool = False) -> Applied:

@@ -205,9 +205,12 @@ class Machine:
         parent = path.rpartition("/")[0]
         if parent and parent not in self.disk:
             self.put(parent, Inode("directory"))
+        before = self.disk.get(path)
         self.disk[path] = node
         self.clock += 1
-        self.stamps[path] = self.clock
+        # A change of mode or owner alone leaves the time of the last write as it is.
+        if before is None or (before.kind, before.data, before.target) != (node.kind, node.data, node.target):
+            self.stamps[path] = self.clock
 
     def write(self, path: str, text: str, mode: str = "644") -> None:
         self.put(path, Inode("file", mode, data=text.encode()))

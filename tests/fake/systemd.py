@@ -42,6 +42,12 @@ def text(m: Machine, unit: str) -> str:
     return "".join(m.text(path) or "" for path in files(m, unit))
 
 
+def sources(m: Machine, unit: str) -> list[str]:
+    """Everything that a start of the unit reads: its files and its environment files."""
+    named = re.findall(r"^EnvironmentFile=-?(\S+)$", text(m, unit).replace("%i", instance(unit)), re.M)
+    return [*files(m, unit), *named]
+
+
 def masked(m: Machine, unit: str) -> bool:
     node = m.disk.get(f"{ETC}/{unit}")
     return node is not None and node.target == "/dev/null"
@@ -176,6 +182,7 @@ def systemctl(m: Machine, found: re.Match[str], stdin: str) -> None:
 @runs(read_unit)
 def look(m: Machine, unit: str) -> Any:
     known, there = m.units.get(unit, Unit()), files(m, unit)
+    paths = sources(m, unit)
     edited = unit in m.loaded and m.loaded[unit] != load(m, unit)
     out = {
         "LoadState": "masked" if masked(m, unit) else "loaded" if there else "not-found",
@@ -183,6 +190,7 @@ def look(m: Machine, unit: str) -> Any:
         "UnitFileState": "masked" if masked(m, unit) else "" if not there else "enabled" if known.enabled else "disabled",
         "NeedDaemonReload": "yes" if edited else "no",
         "MainPID": "4711" if known.process else "0",
+        "stale": [p for p in paths if known.process and p in m.disk and m.stamps[p] > m.since[unit]],
         "config": dict(known.process.env).get("HOLDFAST_CONFIG", "") if known.process else "",
     }
     return out | ({"masked": "yes"} if masked(m, unit) else {})

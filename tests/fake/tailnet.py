@@ -31,6 +31,7 @@ def repository(m: Machine, keyring: str, source: str, stale: list[str]) -> Any:
     return {
         "release": m.release, "keyring": hashlib.sha256(node.data).hexdigest() if node else "", "source": m.text(source),
         "stale": [path for path in stale if path in m.disk],
+        "open": [path for path in (keyring, source) if path in m.disk and m.disk[path].mode != "644"],
     }  # fmt: skip
 
 

@@ -57,7 +57,10 @@ def test_every_placed_file(first: int, converged: Machine, site: dict[str, Any])
         assert [name for name in done.changed if name not in also or name in broken] == [n for n in done.names if n in broken]
         assert differences(converged.picture(), whole) == []
         restarted = {name for name in starts if converged.starts[name] != starts[name]}
-        assert restarted <= {"open-webui.service"}
+        starts = dict(converged.starts)
+        # Only a unit one of whose own files was put right.
+        touched = {name for name in starts if set(systemd.sources(converged, name)) & set(broken.values())}
+        assert restarted <= touched | {"open-webui.service"}
         assert engine.run(converged, site).changed == []
 
 
@@ -74,7 +77,6 @@ def restarted_with(path: str, unit: str, old: str, new: str) -> Break:
     return do
 
 
-_NOT_YET = pytest.mark.xfail(strict=True, reason="the hash is in the file: an edit beside it that has been started is not seen")
 RESTARTED = {
     "web": restarted_with(f"{ETC}/open-webui.env", WEB_UNIT, "ENABLE_SIGNUP=false", "ENABLE_SIGNUP=true"),
     "web's unit": restarted_with(f"{systemd.ETC}/{WEB_UNIT}", WEB_UNIT, "ProtectHome=yes", "ProtectHome=no"),
@@ -86,9 +88,7 @@ RESTARTED = {
 }
 
 
-@pytest.mark.parametrize(
-    "damage", [pytest.param(do, id=name, marks=() if "web" in name else _NOT_YET) for name, do in RESTARTED.items()]
-)
+@pytest.mark.parametrize("damage", RESTARTED.values(), ids=RESTARTED)
 def test_edited_and_restarted_by_hand(damage: Break, converged: Machine, site: dict[str, Any]) -> None:
     damage(converged)
     assert not engine.run(converged, site).failed
@@ -140,7 +140,7 @@ INSTALL, AIDER, WEBUI = "Ollama | Install Ollama", "Aider | Install Aider", "Ope
 # name -> (what happens to the machine, the operations that put it right); a wait that follows a start may be among the changes.
 DRIFT: dict[str, tuple[Break, set[str]]] = {
     "package": (lambda m: m.packages.pop("zstd"), {"Base | Install base packages"}),
-    "git": (lambda m: m.packages.pop("git"), {"Base | Install base packages"}),
+    "git": (lambda m: m.packages.pop("git"), {"Aider | Install git"}),
     "tailscale version": (lambda m: m.packages.update(tailscale="1.0"), {"Tailscale | Install tailscale"}),
     "folders": (folder_modes, {FOLDERS, "Models: start | Declare the models", "Aider | Write Aider's settings",
                                "Open WebUI | Write Open WebUI's unit and environment"}),

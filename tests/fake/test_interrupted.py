@@ -88,7 +88,11 @@ def test_a_lost_restart_is_seen(converged: Machine, site: dict[str, Any], monkey
     """Control: where a restart follows from nothing that can be seen, the apply after a cut does not make up for it."""
     settings = {**site, "instances": {"coder": {"context": 8192}}}
     right = unit.steps
-    monkeypatch.setattr(unit, "steps", lambda state, *, config, **wanted: right(state, config=None, **wanted))
+
+    def blind(state: dict[str, Any] | None, *, config: str | None, **wanted: bool) -> list[str]:
+        return right({**(state or {}), "stale": []}, config=None, **wanted)
+
+    monkeypatch.setattr(unit, "steps", blind)
     assert engine.run(converged, settings).failed is False
     assert systemd.stale(converged) == ["ollama@coder.service"]
     assert engine.run(converged, settings).changed == []

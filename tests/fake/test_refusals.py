@@ -49,7 +49,6 @@ def test_vendors_without_a_hash(site: dict[str, Any]) -> None:
     assert "./holdfast depot update ollama" in error["fix"]
 
 
-@pytest.mark.xfail(strict=True, reason="tailscale_preflight does not ask for the repository's key yet")
 def test_the_key_of_the_vendors_packages_without_a_hash(
     site: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
 
 def attach(ws: Workstation) -> None:
     """Called first in deploy.py, once for each host: prepares the connection that pyinfra has just made."""
+    # Not called attach.py: once imported, a submodule takes the place of the function of its name, and pyinfra loads
+    # deploy.py once for each host.
     # Imported here: the command line imports this package too, and must not load pyinfra (gevent) for it.
-    from holdfast.apply.attach import attach_host
+    from holdfast.apply.attaching import attach_host
 
     attach_host(ws.name)

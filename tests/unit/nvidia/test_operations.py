@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ READY = Machine(gpus=CARD, module="580.178.04", libraries=("580.178.04",))
 
 class Host:
     name = "ws"
+    state = SimpleNamespace(is_executing=True)
 
     def __init__(self) -> None:
         self.said: list[str] = []
@@ -70,9 +72,12 @@ def test_it_refuses(monkeypatch: pytest.MonkeyPatch, machine: Machine, words: st
     assert words in error.message and "require_gpu" in error.message and error.fix
 
 
-def test_a_machine_without_python_is_a_change_to_come(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_python_fails_an_apply_and_not_a_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     commands, said = run(monkeypatch, None, False)
     assert len(commands) == 1 and not said
+    monkeypatch.setattr(Host, "state", SimpleNamespace(is_executing=False))
+    commands, said = run(monkeypatch, None, False)
+    assert not commands and "base" in said[0]
 
 
 def test_this_very_computer_can_be_read() -> None:

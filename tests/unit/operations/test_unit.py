@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from holdfast.operations.unit import config_hash, steps
 from hypothesis import given
 from hypothesis import strategies as st
+
+from holdfast.operations.unit import config_hash, steps
 
 GOOD = {"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "enabled", "NeedDaemonReload": "no", "config": "c"}
 

@@ -6,19 +6,18 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
 from holdfast.errors import SettingsError
 from holdfast.settings.document import MAX_BYTES, parse_mapping
 from holdfast.settings.loader import _site, resolve
-from hypothesis import given
-from hypothesis import strategies as st
 
 SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=30), st.dates(), st.binary(max_size=20)
 )
-KEYS = st.one_of(
-    st.sampled_from("profile ssh gpus instances coder reasoner context port model open_webui login_user depot".split()),
-    st.text(max_size=12),
-)
+WORDS = "profile ssh gpus instances coder reasoner context port model open_webui login_user depot"
+KEYS = st.one_of(st.sampled_from(WORDS.split()), st.text(max_size=12))
 TREES = st.recursive(
     SCALARS, lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(KEYS, inner, max_size=5)), max_leaves=20
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from holdfast.errors import SettingsError
 from holdfast.paths import ROOT
 from holdfast.settings.loader import load, profiles, resolve, sites
@@ -124,6 +125,7 @@ def test_the_example_is_valid_and_short(hosts: Any) -> None:
 
 def test_every_profile_resolves_alone() -> None:
     for name, literals in profiles().items():
-        cards = {gpu: f"{i + 1:02x}:00.0" for i, gpu in enumerate(sorted({g for n in literals["instances"].values() for g in n["gpus"]}))}
+        names = sorted({gpu for instance in literals["instances"].values() for gpu in instance["gpus"]})
+        cards = {gpu: f"{i + 1:02x}:00.0" for i, gpu in enumerate(names)}
         ws = resolve({"name": "box", "profile": name, "login_user": "ada", "gpus": cards})
         assert ws.instances

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from holdfast.paths import ROOT, TEMPLATES
 
 SRC = ROOT / "src"
@@ -86,7 +87,7 @@ def test_the_documented_arrows_are_these() -> None:
     drawn = {}
     for line in text.splitlines():
         if found := re.fullmatch(r"\| `(\w+)` \| (.*) \|", line):
-            drawn[found[1]] = {name for name in re.findall(r"`([\w.]+)`", found[2])}
+            drawn[found[1]] = set(re.findall(r"`([\w.]+)`", found[2]))
     assert drawn == ARROWS
 
 

@@ -25,7 +25,7 @@ def workstation(**options: Any) -> Workstation:
 @pytest.fixture
 def called(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
     calls: list[tuple[str, dict[str, Any]]] = []
-    for name in ("place", "repository", "packages", "unit", "membership", "require_key"):
+    for name in ("place", "repository", "packages", "unit", "membership", "require_key", "require"):
         monkeypatch.setattr(deploy, name, lambda __name=name, **kwargs: calls.append((__name, kwargs)))
     # The function inside @deploy: pyinfra's wrapper wants a connected host.
     return calls
@@ -66,7 +66,7 @@ def test_switched_off_touches_nothing(called: list[tuple[str, dict[str, Any]]]) 
     run(deploy.tailscale_preflight, workstation(enabled=False))
     assert not called
     run(deploy.tailscale_preflight, workstation())
-    assert [name for name, _ in called] == ["require_key"]
+    assert [name for name, _ in called] == ["require", "require_key"]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ URL = "http://10.99.0.2:8000/apt/tailscale"
 KEYRING = Artifact("tailscale-keyring", "1", f"{URL}/keyring.gpg", 1000, SHA, "built here", "keyring.gpg")
 SOURCE = AptSource(URL, "bookworm", "main", KEYRING, "tailscale", "1.102.5", "built here")
 TEXT = repository.source_text(SOURCE)
-DONE: dict[str, Any] = {"release": DEBIAN, "keyring": SHA, "source": TEXT, "stale": []}
+DONE: dict[str, Any] = {"release": DEBIAN, "keyring": SHA, "source": TEXT, "stale": [], "open": []}
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +65,15 @@ def test_from_a_bare_machine(apply: Callable[..., Any], resolved: list[tuple[str
 
 
 @pytest.mark.parametrize(
-    ("found", "commands"), [({}, 0), ({"keyring": "b" * 64}, 1), ({"source": TEXT + "x"}, 1), ({"stale": ["/a"]}, 1)]
+    ("found", "commands"),
+    [
+        ({}, 0),
+        ({"keyring": "b" * 64}, 1),
+        ({"source": TEXT + "x"}, 1),
+        ({"stale": ["/a"]}, 1),
+        ({"open": [repository.SOURCE]}, 1),
+        ({"open": [repository.KEYRING]}, 1),
+    ],
 )
 def test_only_what_differs(apply: Callable[..., Any], found: dict[str, Any], commands: int) -> None:
     out = apply(repository.repository, lambda fact: {**DONE, **found}, depot="")

@@ -15,8 +15,8 @@ from holdfast.paths import LOCKS, ONHOST
 from holdfast.settings import Workstation
 
 # Each for one reason: the readers of facts (python3), virtual environments (python3-venv), archives (zstd), fetching
-# and health checks (ca-certificates, curl), Aider's repositories (git), tunnels' rules (iptables comes with tailscale).
-PACKAGES = ("python3", "python3-venv", "ca-certificates", "curl", "zstd", "git")
+# and health checks (ca-certificates, curl). Others bring their own: git comes with Aider, iptables with tailscale.
+PACKAGES = ("python3", "python3-venv", "ca-certificates", "curl", "zstd")
 
 
 @deploy("Base")

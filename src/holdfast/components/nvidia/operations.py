@@ -27,7 +27,9 @@ def usable(gpus: Mapping[str, str], required: bool, minimum_driver: int) -> Iter
     """The declared cards (``gpus``: name -> PCI address) are there with a driver that Ollama takes; changes nothing."""
     machine = NvidiaState.machine(host)
     if machine is None:
-        # A machine without python3: nothing is known of it before base has run, which a plan must be able to say.
+        if not host.state.is_executing:
+            host.noop("known once base has installed python3")
+            return
         yield fail(
             HoldfastError("python3 is missing on the machine", where=host.name, fix="apply again: base installs it")
         )

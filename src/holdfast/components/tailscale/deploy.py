@@ -7,9 +7,12 @@ from pyinfra.api import deploy
 from holdfast.components.tailscale.converge import Want
 from holdfast.components.tailscale.operations import membership, require_key
 from holdfast.components.tailscale.repository import repository
+from holdfast.depot import resolve_apt
 from holdfast.depot.lock import pin
+from holdfast.errors import HoldfastError
 from holdfast.operations.packages import packages
 from holdfast.operations.place import Directory, File, place
+from holdfast.operations.require import require
 from holdfast.operations.unit import config_hash, unit
 from holdfast.render import render
 from holdfast.settings import Workstation
@@ -32,10 +35,20 @@ def want(ws: Workstation) -> Want:
     )
 
 
+def _problem(depot: str) -> HoldfastError | None:
+    try:
+        # The pins are the same for every distribution; which one the machine has is not known yet.
+        resolve_apt("tailscale", depot, "debian", "bookworm")
+    except HoldfastError as error:
+        return error
+    return None
+
+
 @deploy("Tailscale: first look")
 def tailscale_preflight(ws: Workstation) -> None:
-    """What must be known before anything is changed: is a join key at hand where one is needed?"""
+    """What must be known before anything is changed: can the packages be checked, is a join key at hand?"""
     if ws.tailscale.enabled:
+        require(name="Require a package repository that can be checked", problem=_problem(ws.depot))
         require_key(name="Check that a join key is at hand", reference=ws.tailscale.auth_key)
 
 

@@ -95,6 +95,13 @@ def read_repository(keyring: str, source: str, stale: list[str]) -> Any:
         except OSError:
             return None
 
+    def wrong(path: str) -> bool:
+        """There, and not root's with mode 0644."""
+        if not os.path.exists(path):
+            return False
+        st = os.stat(path)
+        return (st.st_mode & 0o7777, st.st_uid) != (0o644, 0)
+
     release = {}
     for line in (read("/etc/os-release") or b"").decode("utf-8", "replace").splitlines():
         key, _, value = line.partition("=")
@@ -104,6 +111,7 @@ def read_repository(keyring: str, source: str, stale: list[str]) -> Any:
         "release": release,
         "keyring": "" if key_bytes is None else hashlib.sha256(key_bytes).hexdigest(),
         "source": None if text is None else text.decode("utf-8", "replace"),
+        "open": [path for path in (keyring, source) if wrong(path)],
         "stale": [path for path in stale if os.path.lexists(path)],
     }
 

@@ -49,7 +49,7 @@ def commands(found: dict[str, Any], source: AptSource) -> list[StringCommand]:
     """What is to be done so that apt knows ``source``; none when it does. The keyring comes first: a source whose key is
     missing makes every apt command complain."""
     out = []
-    if found["keyring"] != source.keyring.sha256:
+    if found["keyring"] != source.keyring.sha256 or KEYRING in found["open"]:
         key = source.keyring
         fetch = f"{FETCH} {shlex.quote(key.url)} {key.size} {key.sha256} {KEYRING}"
         # 0644 whatever the umask: apt reads it as the user _apt.
@@ -57,7 +57,7 @@ def commands(found: dict[str, Any], source: AptSource) -> list[StringCommand]:
     if found["stale"]:
         out.append(StringCommand("rm -f -- " + shlex.join(found["stale"])))
     text = source_text(source)
-    if found["source"] != text:
+    if found["source"] != text or SOURCE in found["open"]:
         out.append(writing([File(SOURCE, text)]))
     return out
 
