@@ -221,9 +221,15 @@ def test_disk_that_fills_on_the_way_keeps_what_it_has(source: Source, target: Pa
 def test_kills_at_random_moments_cost_little_and_never_show_half_a_file(source: Source, target: Path) -> None:
     source.behaviour.rate = 4_000_000  # the file takes half a second
     command = [sys.executable, "-I", "-S", str(PROGRAM), source.url, str(len(source.data)), source.sha256, str(target)]
-    for delay in (0.12, 0.19):
+    before = 0
+    for _ in range(2):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        time.sleep(delay)
+        # Killed once some more has come, however slow this machine is: the largest other file beside the target is its part.
+        deadline = time.monotonic() + 30
+        while (have := max((f.stat().st_size for f in target.parent.rglob("*") if f.is_file()), default=0)) <= before:
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.005)
+        before = have
         assert not target.exists() or target.read_bytes() == source.data
         process.kill()
         process.communicate()
