@@ -107,7 +107,8 @@ def files(machine: Machine) -> Callable[..., dict[str, Any]]:
 @pytest.fixture(scope="session")
 def answers(machine: Machine, shape: Shape) -> dict[str, Any]:
     """What each Ollama instance answers; the models are really asked, in turn (they may share cards)."""
-    return machine.look("ollama", instances={role: [i.port, i.model] for role, i in shape.instances.items()})
+    instances = {role: [i.port, i.model, shape.sharing(role)] for role, i in shape.instances.items()}
+    return machine.look("ollama", instances=instances)
 
 
 @pytest.fixture(scope="session")

@@ -56,6 +56,11 @@ class Shape:
             dict(ws.models.pins),
         )  # fmt: skip
 
+    def sharing(self, role: str) -> list[str]:
+        """The other roles that use a card of this one: only one of them can be loaded at a time."""
+        own = set(self.instances[role].gpus)
+        return [other for other, i in self.instances.items() if other != role and own & set(i.gpus)]
+
     @property
     def ollama_units(self) -> list[str]:
         return [f"ollama@{role}.service" for role in self.instances]

@@ -77,6 +77,7 @@ def test_only_open_webui_is_published(node: dict[str, Any], shape: Shape) -> Non
 def test_published_address_answers(node: dict[str, Any], shape: Shape) -> None:
     if not shape.publishes:
         pytest.skip("the settings publish nothing (tailscale.serve: false)")
+    assert node["serve"].get("TCP"), f"nothing is published: {node['serve']}"
     if any(entry.get("HTTPS") for entry in node["serve"]["TCP"].values()):
         pytest.skip("published by https: the machine itself does not open it (its certificate is made on the first visit)")
     assert set(node["opened"].values()) == {200}, node["opened"]

@@ -26,7 +26,7 @@ SABOTAGES = [
         },
     ),
     Sabotage(
-        "a model's file is gone", 4,
+        "a model's file is gone", 1,
         # The smallest one: its server goes on with what it has read.
         "ls -Sr /var/lib/holdfast/models/blobs/sha256-* | head -n 1 | xargs rm",
         {"test_models.py::test_every_model_is_whole": "missing or of the wrong size"},

@@ -20,7 +20,6 @@ SABOTAGES = [
         {
             "test_open_webui.py::test_unit_is_active_and_enabled": "inactive",
             "test_open_webui.py::test_it_is_ready": "Connection refused",
-            "test_tailscale.py::test_published_address_answers": "502",
         },
     ),
     Sabotage(
@@ -100,7 +99,7 @@ SABOTAGES = [
         _RESTART,
     ),
     Sabotage(
-        "nobody can log in", 4,
+        "nobody can log in", 2,
         f"echo ENABLE_PASSWORD_AUTH=false >> {_ENV}",
         {"test_open_webui.py::test_administrator_can_log_in_and_others_cannot": "403"},
         _RESTART,

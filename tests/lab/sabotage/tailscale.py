@@ -28,11 +28,12 @@ END
 
 SABOTAGES = [
     Sabotage(
-        "the daemon is stopped and disabled", 4,
+        "the daemon is stopped and disabled", 1,
         "systemctl --quiet disable --now tailscaled",
         {
             "test_tailscale.py::test_unit_is_active_and_enabled": "inactive",
             "test_tailscale.py::test_node_is_online": "tailscaled",
+            "test_tailscale.py::test_published_address_answers": "nothing is published",
         },
     ),
     Sabotage(

@@ -26,9 +26,12 @@ def ask(port, method, path, body=None, timeout=30, **headers):
     return {"status": answer.status, "problem": "" if answer.status == 200 else text[:300], "json": found}
 
 
-def look(port, model):
+def look(role):
+    port, model, sharing = given["instances"][role]
+    for other in sharing:
+        unload(other)
     generate = {"model": model, "prompt": QUESTION, "stream": False, "options": {"temperature": 0, "num_predict": 64}}
-    return {
+    found = {
         "version": ask(port, "GET", "/api/version"),
         "foreign_host": ask(port, "GET", "/api/version", Host="evil.example")["status"],
         "foreign_origin": ask(port, "GET", "/api/version", Origin="http://evil.example")["status"],
@@ -37,7 +40,16 @@ def look(port, model):
         "generate": ask(port, "POST", "/api/generate", generate, timeout=LONG),
         "loaded": ask(port, "GET", "/api/ps"),
     }
+    if sharing:
+        unload(role)
+    return found
+
+
+def unload(role):
+    """Free the cards for the next one; an answer in the making is finished first, a model not loaded stays so."""
+    port, model, _ = given["instances"][role]
+    ask(port, "POST", "/api/generate", {"model": model, "keep_alive": 0}, timeout=LONG)
 
 
 given = json.loads(sys.argv[1])
-print(json.dumps({role: look(port, model) for role, (port, model) in given["instances"].items()}))
+print(json.dumps({role: look(role) for role in given["instances"]}))

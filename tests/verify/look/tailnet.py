@@ -23,7 +23,7 @@ def run(*words):
 def ask(*words):
     code, out, err = run("tailscale", *words)
     try:
-        return json.loads(out) if out else {}
+        return json.loads(out)
     except ValueError:
         return {"problem": f"status {code}: {(err or out)[:300]}"}
 
