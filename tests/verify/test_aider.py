@@ -77,7 +77,7 @@ def test_it_asks_before_it_acts(written: dict[str, Any]) -> None:
     assert {key: written["conf"].get(key) for key in promised} == promised
 
 
-@pytest.mark.promise("Your code goes to the models on this machine and nowhere else")
+@pytest.mark.promise("Aider is set up to send your code to the models on this machine and nowhere else")
 def test_it_talks_to_this_machine_only(written: dict[str, Any], shape: Shape) -> None:
     ours = {f"http://127.0.0.1:{i.port}": f"ollama_chat/{i.model}" for i in shape.instances.values()}
     for model in written["models"]:

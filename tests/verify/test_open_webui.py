@@ -51,7 +51,7 @@ def test_program_is_the_locked_one(machine: Machine) -> None:
     assert running.startswith(found["top"] + "/bin/python"), f"another program runs: {running}"
 
 
-@pytest.mark.promise("Open WebUI can be reached through the tailnet and from this machine only")
+@pytest.mark.promise("Open WebUI itself listens on this machine only; the tailnet comes in through `tailscale serve`")
 def test_listens_on_loopback_only(listeners: Listeners, shape: Shape) -> None:
     assert listeners.of(UNIT) == {f"127.0.0.1:{shape.web_port}"}
     assert not listeners.of(UNIT, "udp")

@@ -62,7 +62,7 @@ def test_node_is_no_router_and_no_ssh_server(node: dict[str, Any]) -> None:
     assert prefs["NetfilterMode"] == 2, "tailscaled does not guard its own interface"
 
 
-@pytest.mark.promise("The tailnet can open Open WebUI on this machine, and nothing else of it")
+@pytest.mark.promise("Of what Holdfast installs, the tailnet is given Open WebUI and nothing else")
 def test_only_open_webui_is_published(node: dict[str, Any], shape: Shape) -> None:
     found = targets(node["serve"])
     if not shape.publishes:
@@ -92,7 +92,7 @@ def test_funnel_is_off(node: dict[str, Any]) -> None:
     assert funnelled(node["serve"]) == []
 
 
-@pytest.mark.promise("No server that Holdfast installs is open to your network or the internet")
+@pytest.mark.promise("No server that Holdfast installs listens on an address of your network")
 def test_listens_on_the_tailnet_only(listeners: Listeners, node: dict[str, Any], shape: Shape) -> None:
     own = {entry["address"] for entry in listeners if entry["unit"] == UNIT and entry["protocol"] == "tcp"}
     if shape.publishes:
