@@ -121,3 +121,21 @@ def test_secret_values_of_an_environment_stay_on_the_machine() -> None:
         child.communicate(b"\n")
     assert found["WEBUI_SECRET_KEY"] == "(set)"
     assert found["PORT"] == "1"
+
+
+def test_nvidia_reads_what_the_driver_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = tmp_path / "nvidia-smi"
+    fake.write_text("#!/bin/sh\necho '00000000:01:00.0, GPU-1d0c, 580.95.05, 24576'\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    found = look("nvidia")
+    assert found["smi"][0]["address"] == "0000:01:00.0"
+    assert found["smi"][0]["driver_version"] == "580.95.05"
+    assert not found["problem"]
+
+
+def test_nvidia_says_why_there_is_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = look("nvidia")
+    assert found["smi"] == []
+    assert "nvidia-smi" in found["problem"]
