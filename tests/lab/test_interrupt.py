@@ -74,14 +74,9 @@ def test_ctrl_c_leaves_nothing_running_and_exits_130(workstation: Lab, running: 
     assert "Traceback" not in said
 
 
-def test_a_kill_leaves_nothing_running_either(workstation: Lab, running: subprocess.Popen[str]) -> None:
-    assert marked(workstation)
-    running.kill()
-    running.wait()
-    until(lambda: marked(workstation) == [] and is_free(workstation), "the machine was not released", 30)
-
-
-def test_the_second_operator_is_told_who_and_since_when(workstation: Lab, running: subprocess.Popen[str]) -> None:
+def test_a_second_operator_is_told_and_a_kill_leaves_nothing_running_either(
+    workstation: Lab, running: subprocess.Popen[str]
+) -> None:
     before = marked(workstation)
     second = holdfast("up", workstation.name, "--no-verify")
     assert second.returncode == 1
@@ -90,6 +85,10 @@ def test_the_second_operator_is_told_who_and_since_when(workstation: Lab, runnin
     assert second.stderr.splitlines()[-1].startswith("Fix: wait")
     assert running.poll() is None
     assert set(before) & set(marked(workstation)), "the first one goes on"
+    running.kill()
+    running.wait()
+    until(lambda: marked(workstation) == [], "what ran on the machine still runs", 30)
+    until(lambda: is_free(workstation), "the lock is still held", 30)
 
 
 def test_after_all_that_the_machine_is_right_again(workstation: Lab) -> None:

@@ -61,7 +61,7 @@ def test_status_finds_nothing_wrong_and_then_what_was_stopped(workstation: Lab) 
         assert "open-webui.service: inactive" in done.stdout
         assert "Fix:" in done.stdout
     finally:
-        workstation.ssh(["sudo", "systemctl", "start", "open-webui.service"])
+        holdfast("up", workstation.name, "--no-verify")
 
 
 def test_cards_that_are_required_and_missing_stop_the_apply(workstation: Lab) -> None:
