@@ -60,6 +60,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, progress: Shown) -> Outcome:
     chosen = [rung for rung in rungs(args.pytest) if not args.rung or rung.name in args.rung]
+    if any(rung.name == "lab" for rung in chosen) and os.environ.get("HOLDFAST_KEEP_LAB") != "1":
+        # One that a run before this left behind, killed perhaps, is of that run's making and not of this code's.
+        leftover()
     results = []
     for rung in chosen:
         if not args.json:
@@ -75,6 +78,15 @@ def run(args: argparse.Namespace, progress: Shown) -> Outcome:
         lines.append("Fix: the first red test says what is wrong; again with only that: ./holdfast test --rung NAME -- -k WORD")
     lines.append(f"{passed} passed, {failed} failed")
     return Outcome({"rungs": results, "passed": passed, "failed": failed}, lines, 1 if failed else 0)
+
+
+def leftover() -> None:
+    """Remove a test machine that is still there."""
+    from holdfast.lab import Lab, state
+    from holdfast.lab.layout import Layout
+
+    if state.load("test") is not None or Layout("test").folder.exists():
+        Lab("test").down()
 
 
 def environment(soak: int) -> dict[str, str]:
