@@ -58,7 +58,8 @@ def running(workstation: Lab) -> Iterator[subprocess.Popen[str]]:
             os.killpg(up.pid, signal.SIGKILL)
             up.wait()
         as_root(workstation, _FAST)
-        holdfast("up", workstation.name, "--no-verify")
+        again = holdfast("up", workstation.name, "--no-verify")
+        assert again.returncode == 0, again.stderr
 
 
 def test_ctrl_c_leaves_nothing_running_and_exits_130(workstation: Lab, running: subprocess.Popen[str]) -> None:
@@ -93,5 +94,5 @@ def test_a_second_operator_is_told_and_a_kill_leaves_nothing_running_either(
 
 def test_after_all_that_the_machine_is_right_again(workstation: Lab) -> None:
     done = holdfast("up", workstation.name, "--no-verify", "--json")
-    assert (done.returncode, as_json(done)["changes"]) == (0, 0)
+    assert (done.returncode, as_json(done)["changes"]) == (0, 0), done.stderr
     assert marked(workstation) == []

@@ -126,10 +126,10 @@ def _search() -> str:
     half = len(CANARY) // 2
     pattern = f"printf %s%s {CANARY[:half]} {CANARY[half:]}"
     return f"""
-{pattern} >/root/pattern
-for place in /home /root/.cache /tmp /run/user /var/log /etc; do grep -rlsaF -f /root/pattern $place; done
-journalctl --no-pager -o cat --since -1h | grep -qaF -f /root/pattern && echo journal
-rm -f /root/pattern
+{pattern} >/var/tmp/pattern
+for place in /home /root /tmp /run/user /var/log /etc; do grep -rlsaF -f /var/tmp/pattern $place; done
+journalctl --no-pager -o cat --since -1h | grep -qaF -f /var/tmp/pattern && echo journal
+rm -f /var/tmp/pattern
 """
 
 
