@@ -91,4 +91,11 @@ def load(name: str) -> Workstation:
         near = difflib.get_close_matches(name, known, n=1)
         fix = f"./holdfast … {near[0]}" if near else f"add it to {hosts_file()} (hosts.example.yml shows how)"
         raise SettingsError(f"unknown host {name!r}", allowed=", ".join(known) or "no host is known yet", fix=fix)
-    return resolve(known[name])
+    return resolve(known[name], where=_where(name))
+
+
+def _where(name: str) -> str:
+    """The place a person would correct: hosts.yml, or the words of this very command."""
+    if json.loads(os.environ.get("HOLDFAST_SET") or "{}").get("host") == name:
+        return f"--set, or {hosts_file()}"
+    return str(hosts_file())

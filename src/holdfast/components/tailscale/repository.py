@@ -67,10 +67,9 @@ def repository(depot: str) -> Iterator[StringCommand | FunctionCommand]:
     """apt knows the repository that ``depot`` (Workstation.depot) has the pinned Tailscale in."""
     found = AptRepository.read(host, keyring=KEYRING, source=SOURCE, stale=list(STALE))
     if found is None:
-        # A machine without python3: on a dry run that is a change to come; later than that, base has failed.
-        yield fail(
-            HoldfastError("python3 is missing on the machine", where=host.name, fix="apply again: base installs it")
-        )
+        # A machine without python3: for a plan that is a change to come; later than that, base has failed.
+        missing = HoldfastError("python3 is missing on the machine", where=host.name, fix="apply again: base installs it")
+        yield fail(missing) if host.state.is_executing else StringCommand("true")
         return
     try:
         todo = commands(found, resolve_apt("tailscale", depot, *distribution(found["release"])))
