@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict
 
 from holdfast import depot
 from holdfast.cli import locks
+from holdfast.cli.outcome import Outcome
 from holdfast.components.models import files, pins
 from holdfast.components.models.options import Options as Models
 from holdfast.depot import lock
@@ -24,15 +24,6 @@ from there when hosts.yml says `depot: URL` or `depot: /path` (a NAS, a USB disk
   ./holdfast depot update ollama     download the release the lock names and write its hash into the lock
   ./holdfast depot update qwen2.5-coder:32b    the same for a model: its manifest
 """
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a verb found: ``data`` for --json, ``lines`` for a person, ``code`` the exit code."""
-
-    data: dict[str, Any]
-    lines: list[str] = field(default_factory=list)
-    code: int = 0
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

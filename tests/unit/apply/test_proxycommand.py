@@ -14,7 +14,7 @@ import hashlib, sys
 from paramiko.proxy import ProxyCommand
 if sys.argv[1] == "ours":
     from holdfast.apply.proxycommand import send_everything; send_everything()
-reader = "import sys, time, hashlib; time.sleep(1); print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest())"
+reader = "import sys, time, hashlib; time.sleep(0.3); print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest())"
 proxy = ProxyCommand(f"{sys.executable} -c '{reader}'")
 rest = bytes(range(256)) * 4096
 while rest:                      # as paramiko's Packetizer.write_all does
