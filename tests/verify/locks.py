@@ -24,7 +24,7 @@ def locked(lock: str, package: str) -> str:
 
 def artifact_version(name: str) -> str:
     """The version of a program in locks/artifacts.yml."""
-    return str(yaml.safe_load((LOCKS / "artifacts.yml").read_text("utf-8"))["artifacts"][name]["version"])
+    return str(_artifact(name)["version"])
 
 
 def manifest_digest(model: str, pins: dict[str, str]) -> str:
@@ -33,11 +33,22 @@ def manifest_digest(model: str, pins: dict[str, str]) -> str:
     return pins.get(model) or str(known.get(model, {}).get("manifest", "not in the lock"))
 
 
-def members(artifact: str) -> dict[str, str]:
-    """Path in the artifact -> SHA-256 of that file, from this computer's record of its depot; skips without one."""
+def members(artifact: str, depot: str) -> dict[str, str]:
+    """Path in the artifact -> SHA-256 of that file, from this computer's record of its depot; skips where that says nothing.
+
+    ``depot`` is the machine's setting. Without one it took the vendor's file, of which the record tells only if the depot
+    here holds the very same: what was built here has other hashes.
+    """
     record = cache_dir() / "built.json"
     entries: dict[str, Any] = json.loads(record.read_text("utf-8")) if record.exists() else {}
-    entry = entries.get(artifact)
-    if not entry or not entry["members"] or entry["version"] != artifact_version(artifact):
-        pytest.skip(f"this computer has no record of {artifact} {artifact_version(artifact)}: ./holdfast depot fetch {artifact}")
+    entry, pin = entries.get(artifact), _artifact(artifact)
+    fix = f"./holdfast depot fetch {artifact}"
+    if not entry or not entry["members"] or entry["version"] != str(pin["version"]):
+        pytest.skip(f"this computer has no record of {artifact} {pin['version']}: {fix}")
+    if not depot and entry["sha256"] != pin["sha256"]:
+        pytest.skip(f"{artifact} {pin['version']} came from its vendor, and the one in the depot here is another: {fix}")
     return dict(entry["members"])
+
+
+def _artifact(name: str) -> dict[str, Any]:
+    return dict(yaml.safe_load((LOCKS / "artifacts.yml").read_text("utf-8"))["artifacts"][name])

@@ -43,6 +43,7 @@ class Shape:
     publishes: bool
     authorities: tuple[str, ...] = field(default=())
     pins: dict[str, str] = field(default_factory=dict)
+    depot: str = ""
 
     @classmethod
     def of(cls, ws: Any) -> Shape:
@@ -53,7 +54,7 @@ class Shape:
         return cls(
             ws.name, ws.login_user, instances, dict(ws.gpus), ws.require_gpu, ws.open_webui.port, ws.open_webui.admin_email,
             ws.tailscale.enabled, ws.tailscale.login_server, ws.tailscale.serve, tuple(ws.base.ca_certificates),
-            dict(ws.models.pins),
+            dict(ws.models.pins), ws.depot,
         )  # fmt: skip
 
     def sharing(self, role: str) -> list[str]:
@@ -107,6 +108,12 @@ class Machine:
         if done.rc != 0:
             pytest.fail(f"look/{name}.py ended with status {done.rc} on the machine:\n{done.stderr[-3000:]}", pytrace=False)
         return json.loads(done.stdout)
+
+
+def assert_on_cards(role: str, model: str, loaded: list[dict[str, Any]]) -> None:
+    """``model`` is what ``role`` has loaded (its /api/ps), and all of it is in the memory of the cards."""
+    assert [m["name"] for m in loaded] == [model], f"{role} holds {loaded}"
+    assert loaded[0]["size_vram"] == loaded[0]["size"] > 0, f"{role}: {model} is partly on the processor: {loaded[0]}"
 
 
 def assert_confined(confined: dict[str, Any], units: list[str]) -> None:

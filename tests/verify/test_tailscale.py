@@ -24,8 +24,8 @@ def test_version_is_as_pinned(node: dict[str, Any]) -> None:
     assert node["version"] == [pinned]
 
 
-def test_running_binary_is_the_depots(units: dict[str, Any], node: dict[str, Any]) -> None:
-    known = members("tailscale")
+def test_running_binary_is_the_depots(units: dict[str, Any], node: dict[str, Any], shape: Shape) -> None:
+    known = members("tailscale", shape.depot)
     assert units[UNIT]["main"], "tailscaled does not run"
     assert units[UNIT]["main"]["sha256"] == known["usr/sbin/tailscaled"], units[UNIT]["main"]["exe"]
     on_disk = {line.split()[1].lstrip("/"): line.split()[0] for line in node["programs"].splitlines()}

@@ -16,7 +16,7 @@ from holdfast.paths import ROOT
 
 sys.path.insert(0, str(ROOT))
 
-from tests.verify.machine import Listeners, assert_confined
+from tests.verify.machine import Listeners, assert_confined, assert_on_cards
 from tests.verify.serve import targets
 
 LOOK = ROOT / "tests" / "verify" / "look"
@@ -139,3 +139,11 @@ def test_nvidia_says_why_there_is_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     found = look("nvidia")
     assert found["smi"] == []
     assert "nvidia-smi" in found["problem"]
+
+
+def test_a_model_that_is_not_loaded_is_on_no_card() -> None:
+    loaded = [{"name": "m:1", "size": 5, "size_vram": 5}]
+    assert_on_cards("coder", "m:1", loaded)
+    for wrong, says in (([{**loaded[0], "size_vram": 4}], "partly on the processor"), ([], r"coder holds \[\]")):
+        with pytest.raises(AssertionError, match=says):
+            assert_on_cards("coder", "m:1", wrong)
