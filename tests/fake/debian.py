@@ -83,7 +83,7 @@ def usermod(m: Machine, found: re.Match[str], stdin: str) -> None:
 
 
 def bundle(m: Machine) -> None:
-    pems = [m.text(path) or "" for path in sorted(m.disk) if path.startswith(CERTIFICATES + "/")]
+    pems = [m.text(path) or "" for path in sorted(m.disk) if path.startswith(CERTIFICATES + "/") and path.endswith(".crt")]
     m.write(BUNDLE, "(the distribution's)\n" + "".join(pems))
 
 
@@ -91,9 +91,13 @@ INSTALLED["ca-certificates"] = bundle
 
 
 @runs(read_authorities)
-def untrusted(m: Machine, bundle: str, certificates: dict[str, str]) -> list[str]:
+def trusted(m: Machine, bundle: str, folder: str, certificates: dict[str, str]) -> dict[str, list[str]]:
     text = m.text(bundle) or ""
-    return [name for name, pem in certificates.items() if pem.strip() not in text]
+    there = {path.rpartition("/")[2].removesuffix(".removed") for path in m.disk if path.startswith(f"{folder}/holdfast-")}
+    return {
+        "untrusted": [name for name, pem in certificates.items() if pem.strip() not in text],
+        "undeclared": sorted(there - set(certificates)),
+    }
 
 
 @hears(r"^update-ca-certificates >/dev/null$")
@@ -102,3 +106,18 @@ def update(m: Machine, found: re.Match[str], stdin: str) -> None:
         raise Failed("sh: 1: update-ca-certificates: not found")
     m.change("update-ca-certificates")
     bundle(m)
+
+
+@hears(r"^set -e; (?P<aside>.*); update-ca-certificates --fresh >/dev/null; rm -f (?P<gone>.*)$")
+def update_fresh(m: Machine, found: re.Match[str], stdin: str) -> None:
+    for line in found["aside"].split("; "):
+        source, target = shlex.split(line)[-2:]
+        assert line == f"[ ! -e {source} ] || mv -f {source} {target}" and not target.endswith(".crt")
+        if source in m.disk:
+            m.change(f"mv {source}")
+            m.put(target, m.disk.pop(source))
+    m.change("update-ca-certificates --fresh")
+    bundle(m)
+    for path in shlex.split(found["gone"]):
+        m.change(f"rm {path}")
+        m.remove(path)

@@ -11,6 +11,7 @@ from tests.conftest import SOAK
 from tests.fake import engine, systemd, world
 from tests.fake.machine import Account, Inode, Machine, Process, differences
 
+from holdfast.components.base.operations import CERTIFICATES
 from holdfast.components.open_webui.files import ETC
 
 Break = Callable[[Machine], Any]
@@ -150,7 +151,9 @@ DRIFT: dict[str, tuple[Break, set[str]]] = {
     "programs gone": (lambda m: m.remove(ONHOST), {SHIP}),
     "uv gone": (lambda m: m.remove("/opt/holdfast/uv"), {UV}),
     "uv broken": (lambda m: m.remove(m.resolve("/opt/holdfast/uv/bin/uv")), {UV}),
-    "authority's file": (lambda m: m.remove("/usr/local/share/ca-certificates/holdfast-home.crt"), {TRUST}),
+    "authority's file": (lambda m: [m.remove(p) for p in list(m.disk) if p.startswith(f"{CERTIFICATES}/holdfast-")], {TRUST}),
+    "another authority of ours": (lambda m: m.write(f"{CERTIFICATES}/holdfast-old-0123.crt", "old"), {TRUST}),
+    "authority half removed": (lambda m: m.write(f"{CERTIFICATES}/holdfast-old-0123.crt.removed", "old"), {TRUST}),
     "bundle": (lambda m: m.write("/etc/ssl/certs/ca-certificates.crt", "another's"), {TRUST}),
     "account gone": (lambda m: (m.accounts.pop("ollama"), m.groups.remove("ollama")), {"Ollama | Create the account ollama"}),
     "account's shell": (
@@ -221,3 +224,20 @@ def test_a_key_is_needed_once(converged: Machine, site: dict[str, Any], monkeypa
     monkeypatch.delenv(world.KEY_VARIABLE)
     done = engine.run(converged, site)
     assert (done.failed, done.changed) == (False, [])
+
+
+def test_an_authority_that_is_no_longer_declared_is_no_longer_trusted(converged: Machine, site: dict[str, Any]) -> None:
+    """Also when the apply that removes it is cut off at any step."""
+    bundle = "/etc/ssl/certs/ca-certificates.crt"
+    assert "home" in str(converged.text(bundle))
+    without = {**site, "base": {}}
+    for step in range(4):
+        machine = converged.copy()
+        machine.cut_at = machine.changes + step
+        engine.run(machine, without)
+        assert machine.gone is (step < 3), "three steps: aside, the bundle, the file"
+        machine = machine.copy()
+        assert engine.run(machine, without).changed == ([TRUST] if step < 3 else [])
+        assert "home" not in str(machine.text(bundle))
+        assert not [path for path in machine.disk if path.startswith(f"{CERTIFICATES}/holdfast-")]
+        assert engine.run(machine, without).changed == []

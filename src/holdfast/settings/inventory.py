@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from holdfast.settings.loader import resolve, sites
+from holdfast.settings.loader import resolve, sites, usable
 from holdfast.settings.workstation import Workstation
 
 
@@ -17,7 +17,7 @@ def groups() -> dict[str, Any]:
     everyone: list[tuple[str, dict[str, Any]]] = []
     by_profile: dict[str, Any] = {}
     for name, site in sites().items():
-        ws = resolve(site)
+        ws = usable(resolve(site))
         address = "@local" if ws.local else name
         everyone.append((address, {"site": site, **connection(ws)}))
         by_profile.setdefault(ws.profile, []).append(address)

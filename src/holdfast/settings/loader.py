@@ -13,6 +13,7 @@ from typing import Any
 
 from holdfast.errors import SettingsError
 from holdfast.paths import GROUP_DATA, hosts_file
+from holdfast.settings.authorities import certificates
 from holdfast.settings.document import read_mapping
 from holdfast.settings.merge import merge, nested
 from holdfast.settings.workstation import NAME, Workstation
@@ -84,6 +85,12 @@ def resolve(site: Mapping[str, Any], profile: Mapping[str, Any] | None = None, w
     return Workstation.laid_over(profile, site, where)
 
 
+def usable(ws: Workstation) -> Workstation:
+    """``ws``, when the files of this computer that it names are there and are what they should be. Raises SettingsError."""
+    certificates(ws)
+    return ws
+
+
 def load(name: str) -> Workstation:
     """The settings of the host called ``name``. An unknown name is an error that lists the known ones (exit code 2)."""
     known = sites()
@@ -91,7 +98,7 @@ def load(name: str) -> Workstation:
         near = difflib.get_close_matches(name, known, n=1)
         fix = f"./holdfast … {near[0]}" if near else f"add it to {hosts_file()} (hosts.example.yml shows how)"
         raise SettingsError(f"unknown host {name!r}", allowed=", ".join(known) or "no host is known yet", fix=fix)
-    return resolve(known[name], where=_where(name))
+    return usable(resolve(known[name], where=_where(name)))
 
 
 def _where(name: str) -> str:

@@ -105,6 +105,13 @@ class Workstation(Section):
         for key, role in roles.items():
             if role not in self.instances:
                 raise ValueError(f"{key} names {role!r}, which instances does not (known: {', '.join(self.instances)})")
+        architect, editor = self.aider.architect, self.aider.editor
+        # Aider tells models apart by name only: one name on two servers cannot be addressed.
+        if architect != editor and self.instances[architect].model == self.instances[editor].model:
+            raise ValueError(
+                f"aider.architect and aider.editor: the instances {architect!r} and {editor!r} have the same model, "
+                f"{self.instances[editor].model}; set aider.architect to {editor}, or give one of them another model"
+            )
         return self
 
     @classmethod

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
 import yaml
 
 from holdfast.components.aider import files
-from holdfast.errors import SettingsError
 from holdfast.operations.place import File
 from holdfast.settings import Workstation
 
@@ -70,14 +68,6 @@ def test_one_instance_in_both_roles() -> None:
     texts = written(workstation(aider={"architect": "coder"}))
     names = [m["name"] for m in yaml.safe_load(texts["/etc/holdfast/aider/model-settings.yml"])]
     assert names == ["ollama_chat/qwen2.5-coder:32b"]
-
-
-def test_one_model_on_two_servers_is_refused() -> None:
-    instances = {
-        role: {"model": "qwen2.5-coder:32b", "port": port} for role, port in (("coder", 11434), ("reasoner", 11435))
-    }
-    with pytest.raises(SettingsError, match="same model"):
-        files.entries(workstation(instances=instances))
 
 
 def test_programs_are_python() -> None:

@@ -79,6 +79,7 @@ def test_pci_addresses_get_their_domain() -> None:
         ({"profile": "dual_309"}, ["dual_309", "dual_3090"]),
         ({"aider": {"editor": "painter"}}, ["painter", "coder, reasoner"]),
         ({"open_webui": {"default_instance": "painter"}}, ["open_webui.default_instance", "coder, reasoner"]),
+        ({"instances": {"reasoner": {"model": "qwen2.5-coder:32b"}}}, ["aider.architect", "same model", "qwen2.5-coder:32b"]),
         ({"depot": "ftp://nas/x"}, ["gpu-box.depot", "ftp://nas/x"]),
     ],
 )

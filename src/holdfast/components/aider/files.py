@@ -6,7 +6,6 @@ import json
 from dataclasses import dataclass
 
 from holdfast.components.ollama.options import Instance
-from holdfast.errors import SettingsError
 from holdfast.operations.place import Directory, Entry, File
 from holdfast.paths import LOCKS
 from holdfast.render import render
@@ -37,20 +36,12 @@ def _model(instance: Instance, edit_format: str, *, reasons: bool) -> Model:
 
 
 def models(ws: Workstation) -> tuple[Model, Model]:
-    """Architect and editor. Aider tells models apart by name only: one name on two servers cannot be addressed."""
+    """Architect and editor. Two models, or one instance in both roles (Workstation._cross_checks)."""
     options = ws.aider
     editor = _model(ws.instances[options.editor], options.editor_edit_format.removeprefix("editor-"), reasons=False)
     if options.architect == options.editor:
         return editor, editor
-    architect = _model(ws.instances[options.architect], "diff", reasons=True)
-    if architect.name == editor.name:
-        raise SettingsError(
-            f"the instances {options.architect!r} and {options.editor!r} have the same model, {editor.name}",
-            where="aider.architect, aider.editor",
-            allowed="two models, or one instance in both roles",
-            fix=f"set aider.architect to {options.editor}, or give one of the two another model",
-        )
-    return architect, editor
+    return _model(ws.instances[options.architect], "diff", reasons=True), editor
 
 
 def version() -> str:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pyinfra.api import deploy
 
 from holdfast.components.base.operations import authorities, uv
-from holdfast.errors import SettingsError
 from holdfast.operations.packages import packages
 from holdfast.operations.place import Directory, place
 from holdfast.operations.tree import tree
 from holdfast.paths import LOCKS, ONHOST
 from holdfast.settings import Workstation
+from holdfast.settings.authorities import certificates
 
 # Each for one reason: the readers of facts (python3), virtual environments (python3-venv), archives (zstd), fetching
 # and health checks (ca-certificates, curl). Others bring their own: git comes with Aider, iptables with tailscale.
@@ -37,22 +35,6 @@ def base(ws: Workstation) -> None:
             Directory("/opt/holdfast"),
         ],
     )
-    authorities(name="Trust the declared certificate authorities", certificates=_certificates(ws))
+    authorities(name="Trust the declared certificate authorities", certificates=certificates(ws))
     tree(name="Ship the on-host programs", src=ONHOST, dest="/usr/local/lib/holdfast/holdfast_onhost")
     uv(name="Install uv", lock=(LOCKS / "python" / "uv.txt").read_text())
-
-
-def _certificates(ws: Workstation) -> dict[str, str]:
-    """File name on the machine -> PEM text."""
-    out = {}
-    for entry in ws.base.ca_certificates:
-        path = Path(entry).expanduser()
-        try:
-            out[f"holdfast-{path.stem}.crt"] = path.read_text()
-        except OSError as error:
-            raise SettingsError(
-                f"{path} cannot be read: {error.strerror}",
-                where=f"{ws.name}.base.ca_certificates",
-                fix=f"put the PEM file at {path}",
-            ) from None
-    return out

@@ -16,37 +16,57 @@ from holdfast.operations.remote import PythonFact
 CERTIFICATES = "/usr/local/share/ca-certificates"
 
 
-def read_authorities(bundle: str, certificates: dict[str, str]) -> Any:
-    """Runs on the host: which of ``certificates`` are not in the bundle that update-ca-certificates makes."""
+def read_authorities(bundle: str, folder: str, certificates: dict[str, str]) -> Any:
+    """Runs on the host: which of ``certificates`` are not in the bundle that update-ca-certificates makes, and which of
+    ours in ``folder`` nobody declares; the names of the latter without the mark of a removal that was cut off."""
+    import os
+
     try:
         with open(bundle) as f:
             text = f.read()
     except OSError:
         text = ""
-    return [name for name, pem in certificates.items() if pem.strip() not in text]
+    try:
+        there = [n.removesuffix(".removed") for n in os.listdir(folder) if n.startswith("holdfast-")]
+    except OSError:
+        there = []
+    return {
+        "untrusted": [name for name, pem in certificates.items() if pem.strip() not in text],
+        "undeclared": sorted({n for n in there if n.endswith(".crt") and n not in certificates}),
+    }
 
 
-class Untrusted(PythonFact):
-    """Names of the declared certificates that the machine does not trust yet; see read_authorities."""
+class Authorities(PythonFact):
+    """Declared certificates that the machine does not trust yet, undeclared ones that it does; see read_authorities."""
 
     reader = staticmethod(read_authorities)
 
 
 @operation()
 def authorities(certificates: Mapping[str, str]) -> Iterator[StringCommand]:
-    """``{file name: PEM}`` into the machine's trusted authorities; the bundle itself is looked at, not only the files."""
-    if not certificates:
-        host.noop("no authorities declared")
-        return
+    """``{file name: PEM}`` into the machine's trusted authorities; the bundle itself is looked at, not only the files.
+
+    Every other ``holdfast-*.crt`` there is one that hosts.yml named before: it is trusted no longer.
+    """
     entries = [File(f"{CERTIFICATES}/{name}", pem) for name, pem in certificates.items()]
     changed = differing(entries, Paths.read(host, paths=[e.path for e in entries], contents=[]))
-    untrusted = Untrusted.read(host, bundle="/etc/ssl/certs/ca-certificates.crt", certificates=dict(certificates))
-    if not changed and untrusted == []:
+    bundle = "/etc/ssl/certs/ca-certificates.crt"
+    found = Authorities.read(host, bundle=bundle, folder=CERTIFICATES, certificates=dict(certificates)) or {}
+    undeclared = found.get("undeclared", [])
+    if not changed and not undeclared and found.get("untrusted", [*certificates]) == []:
         host.noop(f"{len(certificates)} authorities are trusted")
         return
     if changed:
         yield writing(changed)
-    yield StringCommand("update-ca-certificates >/dev/null")
+    if not undeclared:
+        yield StringCommand("update-ca-certificates >/dev/null")
+        return
+    # Put aside under names that update-ca-certificates overlooks, gone once the bundle is made without them: an apply that
+    # is cut off in between still finds what it had to do. --fresh: only then do the links in /etc/ssl/certs go too.
+    paths = [shlex.quote(f"{CERTIFICATES}/{name}") for name in undeclared]
+    aside = "; ".join(f"[ ! -e {path} ] || mv -f {path} {path}.removed" for path in paths)
+    gone = " ".join(f"{path}.removed" for path in paths)
+    yield StringCommand(f"set -e; {aside}; update-ca-certificates --fresh >/dev/null; rm -f {gone}")
 
 
 def read_uv(link: str) -> Any:
