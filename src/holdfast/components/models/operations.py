@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from holdfast.components.models.facts import ModelStore, missing, telling
 from holdfast.errors import HoldfastError
 from holdfast.operations.events import emit
 from holdfast.operations.failing import report
-from holdfast.operations.unit import UnitState, steps
+from holdfast.operations.unit import UnitState, steps, systemctl
 
 _POLL_S = 1.0
 
@@ -45,15 +44,7 @@ def begin(pull: Pull, config: str) -> Iterator[StringCommand]:
     if not todo:
         host.noop("every model is there" if not wanting else "the puller is at work")
         return
-    unit = shlex.quote(pull.unit)
-    lines = ["set -e"]
-    for verb in todo:
-        if verb == "daemon-reload":
-            lines.append("systemctl daemon-reload")
-        else:
-            block = "--no-block " if verb in ("start", "restart") else ""
-            lines.append(f"systemctl --quiet {block}{verb} {unit}")
-    yield StringCommand("; ".join(lines))
+    yield systemctl(pull.unit, todo, wait=False)
 
 
 @operation()
