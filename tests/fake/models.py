@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from tests.fake.machine import Machine, Unit, runs
@@ -10,6 +11,7 @@ from tests.fake.systemd import BEFORE, SERVERS, STARTED, instance, pairs, stop
 
 from holdfast.components.models.facts import read_store
 from holdfast.components.models.files import SETTINGS, UNIT
+from holdfast.components.ollama.instances import read_instances
 
 
 def manifest(store: str, name: str) -> str:
@@ -52,6 +54,14 @@ def look(m: Machine, store: str, models: dict[str, str], status: str, unit: str)
         "undeclared": [], "free": 1 << 40, "pull": None, "active": m.units.get(unit, Unit()).state, "result": "success",
         "restarts": 0, "journal": "",
     }  # fmt: skip
+
+
+@runs(read_instances)
+def instances(m: Machine, systemd: str, etc: str) -> list[str]:
+    roles = {found[1] for p in m.disk if (found := re.match(rf"{systemd}/ollama@([^/]+)\.service\.d(/|$)", p))}
+    roles |= {found[1] for p in m.disk if (found := re.fullmatch(rf"{etc}/([^/]+)\.env", p))}
+    known = [name for name, u in m.units.items() if u.enabled or u.process]
+    return sorted(roles | {instance(name) for name in known if name.startswith("ollama@")})
 
 
 def devices(m: Machine, unit: str, body: str) -> dict[str, str]:

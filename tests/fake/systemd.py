@@ -136,6 +136,16 @@ def start(m: Machine, unit: str) -> None:
     STARTED.get(template(unit), lambda m, unit: None)(m, unit)
 
 
+def taken(m: Machine, unit: str) -> None:
+    """Raises Failed where another unit's process has the port already."""
+    process = m.units[unit].process
+    address = dict(process.env).get("OLLAMA_HOST") if process else None
+    for name, other in m.units.items():
+        if address and name != unit and other.process and dict(other.process.env).get("OLLAMA_HOST") == address:
+            stop(m, unit, "failed")
+            raise Failed(f"{unit}: listen tcp {address}: bind: address already in use (status=1/FAILURE)")
+
+
 def stop(m: Machine, unit: str, state: str = "inactive") -> None:
     m.units[unit] = replace(m.units.get(unit, Unit()), state=state, process=None)
     m.loaded.pop(unit, None)
@@ -168,6 +178,7 @@ def act(m: Machine, verb: str, unit: str) -> None:
         stop(m, unit)
     elif verb == "restart" or known.state != "active":
         start(m, unit)
+        taken(m, unit)
 
 
 @hears(r"^(set -e; )?systemctl ")
@@ -186,7 +197,7 @@ def look(m: Machine, unit: str) -> Any:
     edited = unit in m.loaded and m.loaded[unit] != load(m, unit)
     out = {
         "LoadState": "masked" if masked(m, unit) else "loaded" if there else "not-found",
-        "ActiveState": known.state,
+        "ActiveState": known.state, "Result": "exit-code" if known.state == "failed" else "success",
         "UnitFileState": "masked" if masked(m, unit) else "" if not there else "enabled" if known.enabled else "disabled",
         "NeedDaemonReload": "yes" if edited else "no",
         "MainPID": "4711" if known.process else "0",

@@ -26,6 +26,7 @@ from holdfast.components.models import pins  # noqa: E402
 from holdfast.components.models.facts import ModelStore  # noqa: E402
 from holdfast.components.nvidia.classify import classify  # noqa: E402
 from holdfast.components.nvidia.facts import NvidiaState  # noqa: E402
+from holdfast.components.ollama.instances import Instances  # noqa: E402
 from holdfast.components.tailscale.facts import TailnetNode  # noqa: E402
 from holdfast.errors import HoldfastError  # noqa: E402
 from holdfast.operations.remote import PythonFact  # noqa: E402
@@ -76,6 +77,7 @@ def read(host: Any, ws: Workstation) -> dict[str, Any]:
     return {
         "nvidia": nvidia,
         "units": {unit: UnitState.read(host, unit=unit) for unit in units_of(ws)},
+        "undeclared": Instances.undeclared(host, list(ws.instances)),
         "models": ModelStore.read(host, store=models.STORE, models=wanted, status=models.STATUS, unit=models.UNIT),
         "tailnet": {"version": node.version, "backend": node.backend, "name": node.name, "online": node.online,
                     "addresses": list(node.addresses), "problem": node.problem, "health": list(node.health)},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +21,14 @@ class Finding:
 def findings(name: str, found: Mapping[str, Any], *, require_gpu: bool, tailnet: bool) -> list[Finding]:
     """All that is wrong, most basic first."""
     out = [*_nvidia(found["nvidia"], require_gpu), *_room(found["room"]), *_models(name, found["models"])]
-    out += [*_units(name, found["units"]), *(_tailnet(name, found["tailnet"]) if tailnet else [])]
+    out += [*_units(name, found["units"]), *_undeclared(name, found["undeclared"])]
+    out += [*(_tailnet(name, found["tailnet"]) if tailnet else [])]
     return out
+
+
+def _undeclared(name: str, roles: Sequence[str]) -> Iterator[Finding]:
+    for role in roles:
+        yield Finding(f"ollama@{role}.service: no instance of that name is declared", f"./holdfast up {name} removes it")
 
 
 def _nvidia(nvidia: Mapping[str, Any] | None, required: bool) -> Iterator[Finding]:

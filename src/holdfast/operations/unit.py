@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pyinfra import host
@@ -31,7 +31,7 @@ def read_unit(unit: str) -> Any:
     import subprocess
     import time
 
-    keys = "LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,MainPID,FragmentPath,DropInPaths,EnvironmentFiles"
+    keys = "LoadState,ActiveState,Result,UnitFileState,NeedDaemonReload,MainPID,FragmentPath,DropInPaths,EnvironmentFiles"
     try:
         text = subprocess.run(["systemctl", "show", "-p", keys, unit], capture_output=True, text=True).stdout
     except OSError:
@@ -92,6 +92,26 @@ def steps(state: dict[str, Any] | None, *, config: str | None, enabled: bool, ru
     return out
 
 
+def systemctl(unit: str, verbs: Sequence[str], *, wait: bool = True) -> StringCommand:
+    """The command that does ``verbs`` in order. A start that fails tells the unit's last journal lines, or, without
+    ``wait``, is only asked for."""
+    name = shlex.quote(unit)
+    lines = ["set -e"]
+    for verb in verbs:
+        if verb == "daemon-reload":
+            lines.append("systemctl daemon-reload")
+        elif verb not in ("start", "restart"):
+            lines.append(f"systemctl --quiet {verb} {name}")
+        elif wait:
+            lines.append(
+                f"systemctl {verb} {name} || {{ echo {name} did not start. Its last words:; "
+                f"journalctl -u {name} -n 15 --no-pager -o cat; exit 1; }} >&2"
+            )
+        else:
+            lines.append(f"systemctl --quiet --no-block {verb} {name}")
+    return StringCommand("; ".join(lines))
+
+
 @operation()
 def unit(unit: str, config: str | None = None, enabled: bool = True, running: bool = True) -> Iterator[StringCommand]:
     """Bring one unit into the wanted state; on failure the unit's last journal lines are the message.
@@ -102,16 +122,4 @@ def unit(unit: str, config: str | None = None, enabled: bool = True, running: bo
     if not todo:
         host.noop(f"{unit} is as it should be")
         return
-    name = shlex.quote(unit)
-    lines = ["set -e"]
-    for verb in todo:
-        if verb == "daemon-reload":
-            lines.append("systemctl daemon-reload")
-        elif verb in ("start", "restart"):
-            lines.append(
-                f"systemctl {verb} {name} || {{ echo {name} did not start. Its last words:; "
-                f"journalctl -u {name} -n 15 --no-pager -o cat; exit 1; }} >&2"
-            )
-        else:
-            lines.append(f"systemctl --quiet {verb} {name}")
-    yield StringCommand("; ".join(lines))
+    yield systemctl(unit, todo)

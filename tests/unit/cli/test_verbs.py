@@ -16,11 +16,13 @@ from holdfast.cli.findings import findings
 from holdfast.cli.show import Plain
 from holdfast.cli.verify_report import name_of
 from holdfast.errors import HoldfastError
+from holdfast.operations.unit import read_unit
 from holdfast.settings.loader import resolve
 
 WELL: dict[str, Any] = {
     "nvidia": {"words": "", "problems": ["no driver"], "fix": "install it", "usable": False},
     "units": {"ollama@coder.service": {"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "enabled"}},
+    "undeclared": [],
     "models": {"active": "inactive", "models": {"m": {"state": "present", "bytes": 1}}, "undeclared": []},
     "tailnet": {"version": "1", "backend": "Running", "online": True, "problem": ""},
     "room": {"disks": {"/": {"free": 1 << 40, "total": 1 << 41}}},
@@ -37,7 +39,6 @@ def test_a_machine_that_is_well_has_no_findings_and_each_fault_has_one() -> None
     assert wrong({}) == []
     assert wrong({}, gpu=True) == ["GPU: no driver"]
     unit = WELL["units"]["ollama@coder.service"]
-    assert wrong({"units": {"u": {**unit, "ActiveState": "failed", "Result": "exit-code"}}}) == ["u: failed (exit-code)"]
     assert wrong({"units": {"u": {**unit, "UnitFileState": "disabled"}}}) == ["u: will not start at boot (disabled)"]
     assert wrong({"units": {"u": None}}) == ["u: not installed"]
     assert wrong({"models": {"active": "x", "models": {"m": {"state": "absent", "bytes": 0}}}}) == ["model m: absent"]
@@ -46,6 +47,21 @@ def test_a_machine_that_is_well_has_no_findings_and_each_fault_has_one() -> None
     assert wrong(off) == ["tailnet: NeedsLogin"]
     assert wrong(off, tailnet=False) == []
     assert wrong({"room": {"disks": {"/": {"free": 1 << 20, "total": 1 << 41}}}}) == ["/: 0.0 GiB free"]
+
+
+def test_a_unit_that_failed_says_how(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From what read_unit asks systemd for, and not from more."""
+    said = tmp_path / "said"
+    said.write_text("LoadState=loaded\nActiveState=failed\nResult=exit-code\nUnitFileState=enabled\nMainPID=0\n")
+    program = tmp_path / "systemctl"
+    program.write_text(f'#!/bin/sh\nIFS=,; for key in $3; do grep "^$key=" {said}; done\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert wrong({"units": {"u": read_unit("u")}}) == ["u: failed (exit-code)"]
+
+
+def test_an_instance_that_nobody_declared_is_told() -> None:
+    assert wrong({"undeclared": ["old"]}) == ["ollama@old.service: no instance of that name is declared"]
 
 
 def test_a_plan_shows_a_diff_and_never_a_secret() -> None:
@@ -104,6 +120,13 @@ def test_set_reads_values_as_yaml() -> None:
     assert hosts.overrides(["require_gpu=true", "a.b=8192", "c=[x, y]", "d=a=b"]) == {
         "require_gpu": True, "a.b": 8192, "c": ["x", "y"], "d": "a=b",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("value", ["2026-01-01", "!!binary aGk=", "{1, 2: [", "!!set {a}", "2001-99-99", "[" * 3000])
+def test_set_refuses_what_no_setting_can_be(value: str) -> None:
+    with pytest.raises(HoldfastError) as caught:
+        hosts.overrides([f"a.b={value}"])
+    assert caught.value.code == 2 and "--set a.b" in caught.value.render()
 
 
 def event(kind: str, **fields: Any) -> str:
@@ -165,6 +188,21 @@ def test_init_writes_a_block_that_the_loader_takes_and_keeps_the_rest(tmp_path: 
     assert document["box"] == found
     assert document["other"] == {"profile": "cpu"}
     assert found["gpus"] == {"left": "01:00.0", "right": "21:00.0"}
+
+
+@pytest.mark.parametrize("name", ["cpu", "all", "box"])
+def test_init_writes_no_name_that_the_loader_refuses(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "hosts.yml"
+    monkeypatch.setenv("HOLDFAST_HOSTS", str(file))
+    monkeypatch.setattr(init, "look", lambda args, name: {"cards": [], "user": "ada", "ssh": {}, "local": True})
+    args = SimpleNamespace(host="@local", name=name, ssh="", login_user="", yes=False)
+    if name == "box":
+        assert init.run(args, Plain(io.StringIO(), every_s=0)).data["name"] == name
+        assert yaml.safe_load(file.read_text())[name]["profile"] == "cpu"
+        return
+    with pytest.raises(HoldfastError, match="cannot be called"):
+        init.run(args, Plain(io.StringIO(), every_s=0))
+    assert not file.exists()
 
 
 def test_init_asks_for_the_account_when_root_logs_in() -> None:

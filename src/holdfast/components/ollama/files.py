@@ -11,7 +11,7 @@ from holdfast.settings import Workstation
 ETC = "/etc/holdfast/ollama"
 DEST = "/opt/ollama"
 GROUPS = ("video", "render")
-_SYSTEMD = "/etc/systemd/system"
+SYSTEMD = "/etc/systemd/system"
 _PROGRAMS = "/usr/local/lib/holdfast/holdfast_onhost"
 
 
@@ -62,12 +62,12 @@ def entries(ws: Workstation, release: str) -> list[Entry]:
         *folders(),
         Directory("/var/lib/holdfast/ollama"),
         Directory("/var/cache/holdfast/ollama"),
-        File(f"{_SYSTEMD}/ollama@.service", template(ws)),
+        File(f"{SYSTEMD}/ollama@.service", template(ws)),
     ]
     for role in ws.instances:
         out += [
             File(f"{ETC}/{role}.env", environment(ws, role, release)),
-            Directory(f"{_SYSTEMD}/{unit_name(role)}.d"),
-            File(f"{_SYSTEMD}/{unit_name(role)}.d/port.conf", port(ws, role)),
+            Directory(f"{SYSTEMD}/{unit_name(role)}.d"),
+            File(f"{SYSTEMD}/{unit_name(role)}.d/port.conf", port(ws, role)),
         ]
     return out
