@@ -6,7 +6,7 @@ from holdfast.apply import attach
 from holdfast.components.aider.deploy import aider
 from holdfast.components.base.deploy import base
 from holdfast.components.models.deploy import await_pull, models_preflight, start_pull
-from holdfast.components.nvidia.deploy import nvidia
+from holdfast.components.nvidia.deploy import nvidia, nvidia_preflight
 from holdfast.components.ollama.deploy import ollama, ollama_preflight
 from holdfast.components.open_webui.deploy import open_webui
 from holdfast.components.tailscale.deploy import tailscale, tailscale_preflight
@@ -16,6 +16,7 @@ ws = Workstation.of(host.data)
 attach(ws)
 
 # What would stop the apply later is found out before anything is changed.
+nvidia_preflight(ws)
 ollama_preflight(ws)
 models_preflight(ws)
 tailscale_preflight(ws)

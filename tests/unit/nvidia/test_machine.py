@@ -111,6 +111,15 @@ def test_states(tmp_path: Path, files: Files, state: str, problems: list[str]) -
     assert finding.usable == (not problems) and bool(finding.fix) == bool(problems)
 
 
+def test_a_container_has_the_cards_that_it_was_given_and_not_its_hosts(tmp_path: Path) -> None:
+    host = {**CARDS, **library(V), **loaded(V)}
+    inside: Files = {"run/systemd/container": "systemd-nspawn"}
+    assert len(machine(tmp_path / "host", host).gpus) == 2
+    finding = classify(machine(tmp_path / "inside", {**host, **inside}), {}, 550)
+    assert (finding.state, finding.words) == ("no_gpu", "no NVIDIA GPU")
+    assert len(machine(tmp_path / "given", {**host, **inside, "dev/nvidiactl": ""}).gpus) == 2
+
+
 def test_everything_that_is_read(tmp_path: Path) -> None:
     efi = {
         "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c": b"\x06\0\0\0\x01",

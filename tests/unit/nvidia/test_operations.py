@@ -10,7 +10,7 @@ from pyinfra.api.command import FunctionCommand
 
 from holdfast.components.nvidia import operations
 from holdfast.components.nvidia.classify import classify
-from holdfast.components.nvidia.facts import read_machine
+from holdfast.components.nvidia.facts import Cards, NvidiaCards, read_machine
 from holdfast.components.nvidia.machine import Gpu, Machine, parse
 
 GPUS = {"left": "0000:01:00.0"}
@@ -83,3 +83,31 @@ def test_a_machine_without_python_fails_an_apply_and_not_a_plan(monkeypatch: pyt
 def test_this_very_computer_can_be_read() -> None:
     finding = classify(parse(read_machine("/")), {}, 550)
     assert finding.state in ("no_gpu", "present") and finding.words
+
+
+def cards(*lines: str) -> Cards:
+    return NvidiaCards().process([*lines, "end"])
+
+
+BOTH = {**GPUS, "right": "0000:21:00.0"}
+LEFT, RIGHT = "card 0000:01:00.0 0x030000", "card 0000:21:00.0 0x030200"
+
+
+def test_cards_of_the_machine_and_not_its_hosts() -> None:
+    assert cards(RIGHT, LEFT, "card 0000:01:00.1 0x040300").addresses == ("0000:01:00.0", "0000:21:00.0")
+    assert cards(LEFT, "container").addresses == ()
+    assert cards(LEFT, "container", "control").addresses == ("0000:01:00.0",)
+    assert cards().addresses == ()
+
+
+def test_missing_cards_stop_the_apply_by_name() -> None:
+    assert operations.obstacle(cards(LEFT, RIGHT), BOTH) is None
+    problem = operations.obstacle(cards(LEFT), BOTH)
+    assert problem
+    assert "right (0000:21:00.0)" in problem.render()
+    assert "left" not in problem.message
+    assert "require_gpu: false" in problem.fix
+    both = operations.obstacle(cards(), BOTH)
+    assert both
+    assert "left (0000:01:00.0), right (0000:21:00.0)" in both.message
+    assert operations.obstacle(cards(LEFT), {})

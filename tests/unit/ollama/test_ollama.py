@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from holdfast.components.nvidia.facts import Cards
 from holdfast.components.ollama import files
-from holdfast.components.ollama.facts import Cards, NvidiaCards
 from holdfast.components.ollama.operations import obstacle
 from holdfast.components.ollama.options import Instance
 from holdfast.settings import Workstation
@@ -104,37 +104,9 @@ def test_wrong_instances_are_refused(changes: dict[str, Any]) -> None:
         Instance.model_validate({**right, **changes})
 
 
-def cards(*lines: str) -> Cards:
-    return NvidiaCards().process([*lines, "end"])
-
-
-LEFT, RIGHT = "card 0000:01:00.0 0x030000", "card 0000:21:00.0 0x030200"
-
-
-def test_cards_of_the_machine_and_not_its_hosts() -> None:
-    assert cards(RIGHT, LEFT, "card 0000:01:00.1 0x040300").addresses == ("0000:01:00.0", "0000:21:00.0")
-    assert cards(LEFT, "container").addresses == ()
-    assert cards(LEFT, "container", "control").addresses == ("0000:01:00.0",)
-    assert cards().addresses == ()
-
-
-def test_missing_cards_stop_the_apply_by_name() -> None:
-    assert obstacle(cards(LEFT, RIGHT), GPUS, True, "release") is None
-    problem = obstacle(cards(LEFT), GPUS, True, "release")
-    assert problem
-    assert "right (0000:21:00.0)" in problem.render()
-    assert "left" not in problem.message
-    assert "require_gpu: false" in problem.fix
-    both = obstacle(cards(), GPUS, True, "built here")
-    assert both
-    assert "left (0000:01:00.0), right (0000:21:00.0)" in both.message
-    assert obstacle(cards(), GPUS, False, "built here") is None
-    assert obstacle(cards(), {}, True, "release")
-
-
 def test_ollama_without_cuda_is_refused_where_there_are_cards() -> None:
-    assert obstacle(cards(LEFT), GPUS, False, "release") is None
-    problem = obstacle(cards(LEFT), GPUS, False, "built here")
+    assert obstacle(Cards(())) is None
+    problem = obstacle(Cards(("0000:01:00.0",)))
     assert problem
-    assert "without CUDA" in problem.message
+    assert "without CUDA" in problem.message and "0000:01:00.0" in problem.message
     assert problem.fix.startswith("./holdfast depot update ollama")

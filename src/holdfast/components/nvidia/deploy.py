@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from pyinfra.api import deploy
 
-from holdfast.components.nvidia.operations import usable
+from holdfast.components.nvidia.operations import require_devices, usable
 from holdfast.settings import Workstation
+
+
+@deploy("NVIDIA: first look")
+def nvidia_preflight(ws: Workstation) -> None:
+    """Comes before anything is changed; needs neither a driver nor python3."""
+    used = {name: ws.gpus[name] for instance in ws.instances.values() for name in instance.gpus}
+    require_devices(name="Require the declared GPUs", gpus=used, required=ws.require_gpu)
 
 
 @deploy("NVIDIA")

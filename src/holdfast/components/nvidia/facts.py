@@ -1,11 +1,52 @@
-"""What the machine has of NVIDIA: cards on the bus, modules, libraries, kernels. One round trip, files only."""
+"""What the machine has of NVIDIA: its cards before python3 is there, and then modules, libraries, kernels. Files only.
+
+A container sees its host's whole /sys, cards that it cannot use included; its own devices are in /dev. Both readers here
+count a card only where it can be used.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
+
+from pyinfra.api import FactBase
 
 from holdfast.components.nvidia.machine import Machine, parse
 from holdfast.operations.remote import PythonFact
+
+_READ = """
+for d in /sys/bus/pci/devices/*; do
+  [ -r "$d/vendor" ] && [ "$(cat "$d/vendor")" = 0x10de ] && echo "card ${d##*/} $(cat "$d/class")"
+done
+[ -e /run/systemd/container ] && echo container
+[ -e /dev/nvidiactl ] && echo control
+echo end
+"""
+
+
+@dataclass(frozen=True)
+class Cards:
+    """PCI addresses ("0000:01:00.0") of NVIDIA's display devices that this machine may use."""
+
+    addresses: tuple[str, ...]
+
+
+class NvidiaCards(FactBase[Cards]):
+    """One round trip, POSIX sh: also before there is a driver, or python3."""
+
+    def command(self) -> str:
+        return _READ
+
+    def process(self, output: list[str]) -> Cards:
+        lines = [line.split() for line in output]
+        # Class 03xxxx is a display; a card's sound device has the same vendor.
+        cards = [parts[1] for parts in lines if parts[:1] == ["card"] and parts[2].startswith("0x03")]
+        foreign = ["container"] in lines and ["control"] not in lines
+        return Cards(() if foreign else tuple(sorted(cards)))
+
+    @staticmethod
+    def default() -> Cards:
+        return Cards(())
 
 
 def read_machine(root: str) -> Any:
@@ -44,6 +85,8 @@ def read_machine(root: str) -> Any:
             link = os.path.join(device, "driver")
             driver = os.path.basename(os.readlink(link)) if os.path.islink(link) else ""
             gpus.append({"address": address, "device": text(at, "device"), "driver": driver})
+    if os.path.exists(path("run/systemd/container")) and not os.path.exists(path("dev/nvidiactl")):
+        gpus = []
 
     libraries = set()
     # Debian keeps the real file one folder deeper, behind its alternatives.

@@ -6,7 +6,7 @@ from pyinfra.api import deploy
 
 from holdfast import depot
 from holdfast.components.ollama import files
-from holdfast.components.ollama.operations import require_devices
+from holdfast.components.ollama.operations import require_cuda
 from holdfast.depot import Artifact
 from holdfast.errors import HoldfastError
 from holdfast.operations.account import account
@@ -23,10 +23,7 @@ def ollama_preflight(ws: Workstation) -> None:
     """Comes first of all: what is wrong here is said before anything is changed."""
     artifact, problem = _release(ws)
     require(name="Require a release of Ollama that can be checked", problem=problem)
-    used = {name: ws.gpus[name] for instance in ws.instances.values() for name in instance.gpus}
-    require_devices(
-        name="Require the declared GPUs", gpus=used, required=ws.require_gpu, origin=artifact.origin if artifact else ""
-    )
+    require_cuda(name="Require an Ollama that can use the cards", origin=artifact.origin if artifact else "")
 
 
 @deploy("Ollama")
