@@ -17,7 +17,7 @@ from holdfast.cli.show import Shown
 from holdfast.errors import HoldfastError
 from holdfast.paths import hosts_file
 from holdfast.settings.document import parse_mapping, read_mapping
-from holdfast.settings.loader import resolve
+from holdfast.settings.loader import resolve, site
 from holdfast.settings.workstation import NAME
 
 ABOUT = """\
@@ -44,6 +44,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, progress: Shown) -> Outcome:
     name = name_of(args)
     file = hosts_file()
+    # A name that no host may have would make every other command fail; said before the machine is asked anything.
+    site(name, {}, str(file))
     known = read_mapping(file) if file.exists() else {}
     if name in known and not args.yes:
         ask_to_replace(name, progress)
@@ -51,7 +53,7 @@ def run(args: argparse.Namespace, progress: Shown) -> Outcome:
         seen = look(args, name)
     found = block(name, seen, args)
     # What is written is what the loader takes: it is asked first.
-    ws = resolve({**found, "name": name}, where=str(file))
+    ws = resolve(site(name, found, str(file)), where=str(file))
     write(name, found)
     lines = [f"{file}: {name} is there now", "", yaml_of({name: found}).rstrip(), ""]
     if not found.get("gpus"):

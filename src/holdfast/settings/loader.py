@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import json
 import os
 import re
@@ -18,12 +19,13 @@ from holdfast.settings.document import read_mapping
 from holdfast.settings.merge import merge, nested
 from holdfast.settings.workstation import NAME, Workstation
 
-# pyinfra takes both as groups: a host called so would mean many hosts (notes in docs/development.md).
+# pyinfra takes both as groups: a host called so would mean many hosts.
 RESERVED = {"all", "inventory"}
 
 
+@functools.cache
 def profiles() -> dict[str, dict[str, Any]]:
-    """Every hardware profile: name -> its literals."""
+    """Every hardware profile: name -> its literals. Read once; not to be changed by who asks."""
     return {p.stem: _profile(p) for p in sorted(GROUP_DATA.glob("*.py")) if not p.stem.startswith("_")}
 
 
@@ -35,7 +37,7 @@ def sites() -> dict[str, dict[str, Any]]:
     """Every host that is known here: name -> its block, ``name`` included. hosts.yml first, then labs that run."""
     path = hosts_file()
     blocks: dict[str, Any] = read_mapping(path) if path.exists() else {}
-    found = {name: _site(name, block, str(path)) for name, block in blocks.items()}
+    found = {name: site(name, block, str(path)) for name, block in blocks.items()}
     from holdfast.lab import state
 
     for lab in state.running():
@@ -49,7 +51,8 @@ def sites() -> dict[str, dict[str, Any]]:
     return {name: _with_set(name, site) for name, site in found.items()}
 
 
-def _site(name: str, block: Any, where: str) -> dict[str, Any]:
+def site(name: str, block: Any, where: str) -> dict[str, Any]:
+    """One block of hosts.yml with its ``name``. Raises SettingsError for a name or a block that no host can have."""
     if not re.match(NAME, name):
         allowed = "small letters, digits, - and _, at most 31, a letter first"
         raise SettingsError(f"host name {name!r:.60}", where=where, allowed=allowed, fix="rename the host")

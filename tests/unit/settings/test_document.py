@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from holdfast.errors import SettingsError
 from holdfast.settings.document import MAX_BYTES, parse_mapping
-from holdfast.settings.loader import _site, resolve
+from holdfast.settings.loader import resolve, site
 
 SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=30), st.dates(), st.binary(max_size=20)
@@ -28,7 +28,7 @@ def read(raw: bytes) -> str:
     try:
         blocks = parse_mapping(raw, "hosts.yml")
         for name, block in blocks.items():
-            resolve(_site(name, block, "hosts.yml"))
+            resolve(site(name, block, "hosts.yml"))
     except SettingsError as error:
         assert error.render().splitlines()[-1].startswith("Fix: ")
         return "refused"
@@ -76,7 +76,7 @@ def test_any_value_anywhere_in_a_good_block(value: Any, path: list[str]) -> None
 def test_the_known_traps(raw: bytes, word: str) -> None:
     with pytest.raises(SettingsError) as caught:
         blocks = parse_mapping(raw, "hosts.yml")
-        resolve(_site("a", blocks["a"], "hosts.yml"))
+        resolve(site("a", blocks["a"], "hosts.yml"))
     assert word in caught.value.render()
 
 
