@@ -58,7 +58,8 @@ def plan(
 
 
 def environment(host: str, values: Mapping[str, Any] | None, events: int, password: int) -> dict[str, str]:
-    """What the subprocess is told: descriptors, settings for this run, whose child it is."""
+    """What the subprocess is told: descriptors, settings for this run, whose child it is. Without ``values`` those that
+    hold for this process already ($HOLDFAST_SET: --set of the command line)."""
     env = {
         **os.environ, "HOLDFAST_EVENTS": str(events), "HOLDFAST_SUDO_FD": str(password), "HOLDFAST_DIFF": "1",
         "HOLDFAST_PARENT": str(os.getpid()), "PYINFRA_PROGRESS": "off",

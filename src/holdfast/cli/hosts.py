@@ -54,9 +54,11 @@ def overrides(pairs: list[str]) -> dict[str, Any]:
             raise HoldfastError(f"--set {pair!r:.80}", allowed="path=value", fix="--set instances.coder.context=8192", code=2)
         try:
             values[path] = yaml.safe_load(text)
-        except yaml.YAMLError:
-            fix = f"--set '{path}=\"{text[:40]}\"' when it is a text"
-            raise HoldfastError(f"--set {path}: the value is not valid YAML", fix=fix, code=2) from None
+            # It travels as JSON, which has no dates, sets or bytes, and no setting is one.
+            json.dumps(values[path])
+        except (yaml.YAMLError, TypeError, ValueError, RecursionError):
+            problem = f"--set {path}: {text!r:.60} is no text, number, yes or no, list or mapping in YAML"
+            raise HoldfastError(problem, fix=f"--set '{path}=\"{text[:40]}\"' when it is a text", code=2) from None
     return values
 
 

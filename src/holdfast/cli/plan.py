@@ -31,11 +31,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, progress: Shown) -> Outcome:
-    name, values = hosts.chosen(args.host), hosts.overrides(args.values)
-    hosts.set_for(name, values)
+    name = hosts.chosen(args.host)
+    hosts.set_for(name, hosts.overrides(args.values))
     hosts.settings(name)
     with progress.phase("plan"):
-        result = runner.plan(name, log=log_of("plan", name), progress=progress, values=values, ask=Asker(progress))
+        result = runner.plan(name, log=log_of("plan", name), progress=progress, ask=Asker(progress))
     data = {"host": name, "pending": result.pending, "operations": result.operations, "diffs": result.diffs}
     lines = [text for diff in result.diffs for text in shown(diff)]
     if result.pending:

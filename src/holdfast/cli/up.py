@@ -58,7 +58,7 @@ def run(args: argparse.Namespace, progress: Shown) -> Outcome:
     ws = hosts.settings(name)
     asker = Asker(progress)
     with progress.phase("apply"):
-        result = runner.apply(name, log=log_of("up", name), progress=progress, values=values, ask=asker)
+        result = runner.apply(name, log=log_of("up", name), progress=progress, ask=asker)
     with progress.phase("answers"):
         seen = summary.look(ws)
     checks = None
