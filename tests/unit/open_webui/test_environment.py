@@ -149,7 +149,10 @@ def test_quoting_survives_systemd() -> None:
 
 @pytest.mark.parametrize(
     "wrong", [{"admin_name": 'A"\nB=1'}, {"admin_email": "ada"}, {"extra_origins": ["chat.example"]}, {"port": 80},
-              {"extra_origins": ["https://a/b"]}, {"memory_max": "4GB"}, {"python": "3.13"}],
+              {"extra_origins": ["https://a/b"]},
+              {"extra_origins": ["https://a.example\nExecStartPre=/bin/x"]}, {"extra_origins": ["https://a.example\n"]},
+              {"extra_origins": ["https://%h.example"]}, {"extra_origins": ["https://$HOME"]},
+              {"memory_max": "4GB"}, {"python": "3.13"}],
 )  # fmt: skip
 def test_wrong_options_are_refused(workstation: Callable[..., Workstation], wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError):
