@@ -70,7 +70,9 @@ def test_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         (b"", 0o600, "is empty"),
         (b"a b\n", 0o600, "not one word"),
         (b"\xff\xfe", 0o600, "not text"),
-        (SECRET.encode(), 0o644, "every user of this computer may read"),
+        (SECRET.encode(), 0o644, "others on this computer may read"),
+        (SECRET.encode(), 0o640, "others on this computer may read"),
+        (SECRET.encode(), 0o620, "others on this computer may read"),
     ],
 )
 def test_what_is_no_key(tmp_path: Path, content: bytes | None, mode: int, words: str) -> None:

@@ -94,6 +94,17 @@ def test_a_refused_key_is_told_without_it(apply: Callable[..., Any], key: AuthKe
     assert "invalid key (key)" in error["message"] and "mint a new one" in error["fix"] and KEY not in repr(error)
 
 
+def test_a_refused_client_secret_is_told_without_it(apply: Callable[..., Any], tmp_path: Path) -> None:
+    """Its parameters are ours: tailscale may name it with them or without."""
+    file = tmp_path / "key"
+    file.write_text("tskey-client-CANARY\n")
+    file.chmod(0o600)
+    said = "bad tskey-client-CANARY, tskey-client-CANARY?ephemeral=false&preauthorized=true"
+    out = converge(apply, Tailscaled(), AuthKey(file=str(file)), {" up ": {"success": False, "stderr": said}})
+    [error] = out.errors
+    assert "bad (key), (key)" in error["message"] and "CANARY" not in repr(error)
+
+
 def test_without_a_key_nothing_is_run(apply: Callable[..., Any]) -> None:
     out = converge(apply, Tailscaled(), None)
     assert out.planned and out.failed and not out.ran and "names no key" in out.errors[0]["message"]

@@ -78,9 +78,9 @@ class AuthKey(Section):
                 f"no join key in {path}: {problem}", where="tailscale.auth_key.file", allowed=_NEEDED,
                 fix=f"{_MINT} and save it there, mode 0600",
             ) from None  # fmt: skip
-        if mode & stat.S_IROTH:
+        if mode & 0o077:
             raise HoldfastError(
-                f"every user of this computer may read the join key in {path} (mode {stat.S_IMODE(mode):04o})",
+                f"others on this computer may read or change the join key in {path} (mode {stat.S_IMODE(mode):04o})",
                 where="tailscale.auth_key.file", allowed="0600", fix=f"chmod 600 {path}",
             )  # fmt: skip
         return text

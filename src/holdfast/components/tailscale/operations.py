@@ -94,7 +94,10 @@ def _take(state: Any, host: Any, step: Step, reference: AuthKey | None, cli: tup
     if ok:
         return True
     lines = [line for line in (*output.stderr_lines, *output.stdout_lines) if line.strip()][-6:]
-    said = " / ".join(lines).replace(key, "(key)") if key else " / ".join(lines)
+    said = " / ".join(lines)
+    # An OAuth client's secret is given with parameters after a "?"; what is said of it may leave them out.
+    for form in (key, key.partition("?")[0]) if key else ():
+        said = said.replace(form, "(key)")
     report(host, HoldfastError(f"could not {step.why}: {said or 'no answer in time'}", where=host.name, fix=step.fix))
     return False
 
