@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import typing
 from typing import Any
 
@@ -41,7 +42,8 @@ def settings_error(error: ValidationError, model: type[BaseModel], root: str, wh
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    # What stands before an "@" in an address may be a password.
+    text = re.sub(r"//[^/\s]*@", "//…@", repr(value))
     return text if len(text) <= 80 else text[:77] + "…"
 
 

@@ -20,7 +20,7 @@ from holdfast.components.tailscale.options import Options as Tailscale
 from holdfast.errors import SettingsError
 from holdfast.settings.explain import settings_error
 from holdfast.settings.merge import merge
-from holdfast.settings.section import Section
+from holdfast.settings.section import Section, no_account
 
 NAME = r"^[a-z][a-z0-9_-]{0,30}$"
 _PCI = re.compile(r"^(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}):([01][0-9a-f])\.([0-7])$")
@@ -37,7 +37,7 @@ def _pci_address(value: str) -> str:
 def _depot(value: str) -> str:
     if value and not re.match(r"^(https?://[^\s]+|/[^\s]*)$", value):
         raise ValueError("not a depot; an absolute path on the machine or an http(s) URL")
-    return value.rstrip("/")
+    return (value if value.startswith("/") else no_account(value)).rstrip("/")
 
 
 Name = Annotated[str, Field(pattern=NAME)]
@@ -63,7 +63,10 @@ class Workstation(Section):
     profile: Name = Field(description="Hardware profile: the name of a file in group_data/.", examples=["dual_3090"])
     local: bool = Field(default=False, description="True for the computer that Holdfast itself runs on (`@local`).")
     ssh: Ssh = Field(default_factory=Ssh, description="How to reach the machine.")
-    login_user: Name = Field(description="The person's account on the machine: gets Aider.", examples=["ada"])
+    login_user: Name = Field(
+        description="The person's account on the machine; `verify` runs Aider as this user (everybody who logs in has it).",
+        examples=["ada"],
+    )
     gpus: dict[Name, PciAddress] = Field(
         default_factory=dict, description="The cards: a name of yours for each PCI address (`lspci -D | grep -i nvidia`).",
         examples=[{"left": "01:00.0", "right": "21:00.0"}],

@@ -80,6 +80,9 @@ def test_pci_addresses_get_their_domain() -> None:
         ({"aider": {"editor": "painter"}}, ["painter", "coder, reasoner"]),
         ({"open_webui": {"default_instance": "painter"}}, ["open_webui.default_instance", "coder, reasoner"]),
         ({"instances": {"reasoner": {"model": "qwen2.5-coder:32b"}}}, ["aider.architect", "same model", "qwen2.5-coder:32b"]),
+        ({"depot": "http://ada:canary@nas/x"}, ["gpu-box.depot", "'@'", "//…@nas"]),
+        ({"models": {"registry": "http://ada:canary@nas"}}, ["gpu-box.models.registry", "'@'", "//…@nas"]),
+        ({"tailscale": {"login_server": "http://ada:canary@nas"}}, ["gpu-box.tailscale.login_server", "'@'", "//…@nas"]),
         ({"depot": "ftp://nas/x"}, ["gpu-box.depot", "ftp://nas/x"]),
     ],
 )
@@ -89,6 +92,7 @@ def test_a_wrong_value_is_named_with_what_is_allowed(changes: dict[str, Any], wo
     text = caught.value.render()
     for word in words:
         assert word in text
+    assert "canary" not in text
     assert text.splitlines()[-1].startswith("Fix: ") and caught.value.code == 2
 
 

@@ -14,6 +14,6 @@ from holdfast.settings import Workstation
 @deploy("Aider")
 def aider(ws: Workstation) -> None:
     """For everybody who logs in; its state lies in each one's own home."""
-    packages(name="Install git", packages=["git"])
+    packages(name="Install git", packages=["git"], lock_timeout_s=ws.base.apt_lock_timeout_s)
     venv(name="Install Aider", lock=files.LOCK, dest=files.DEST, python=ws.aider.python)
     place(name="Write Aider's settings", entries=files.entries(ws))

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from holdfast.settings.section import Section
+from holdfast.settings.section import Section, no_account
 
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+
+
+def _no_registry(value: object) -> object:
+    """Every model is asked of ``registry``: a name that brings a registry along would be looked for at another."""
+    if isinstance(value, str) and value.count("/") > 1:
+        registry, _, name = value.partition("/")
+        raise ValueError(f"{registry!r} in it is a registry: write {name!r}, and set models.registry (one for all models)")
+    return value
+
+
 ModelName = Annotated[
-    str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?/)?([\w.-]+/)?[\w][\w.-]*:[\w][\w.-]*$", max_length=200)
+    str, BeforeValidator(_no_registry), Field(pattern=r"^([\w.-]+/)?[\w][\w.-]*:[\w][\w.-]*$", max_length=200)
 ]
 
 
 class Options(Section):
     """Where models come from, and by which digests they are recognised."""
 
-    registry: str = Field(
+    registry: Annotated[str, AfterValidator(no_account)] = Field(
         default="https://registry.ollama.ai",
         pattern=r"^https?://[^\s/]+$",
         description="Address of the registry that serves the models. A mirror may be plain http: every byte is checked "

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from holdfast.components.tailscale.key import AuthKey
-from holdfast.settings.section import Section
+from holdfast.settings.section import Section, no_account
 
 Tag = Annotated[str, Field(pattern=r"^tag:[a-z][a-z0-9-]*$")]
 
@@ -15,8 +15,11 @@ Tag = Annotated[str, Field(pattern=r"^tag:[a-z][a-z0-9-]*$")]
 class Options(Section):
     """How the machine joins the tailnet and what it publishes there: Open WebUI and nothing else."""
 
-    enabled: bool = Field(default=True, description="False leaves Tailscale alone: no way in from outside.")
-    login_server: str = Field(
+    enabled: bool = Field(
+        default=True, description="False leaves Tailscale alone: no way in from outside is made. "
+        "A machine that has joined stays joined, and reachable; `sudo tailscale logout` there takes it out.",
+    )
+    login_server: Annotated[str, AfterValidator(no_account)] = Field(
         default="", pattern=r"^(https?://[^\s/]+(:\d+)?)?$",
         description="Address of a control server of your own (headscale), without a path; empty: Tailscale's.",
         examples=["https://headscale.example.org"],
