@@ -30,5 +30,5 @@ def cache_dir() -> Path:
 
 
 def state_dir() -> Path:
-    """What belongs to running labs: keys, addresses, process ids."""
+    """Logs of the commands, and what belongs to running labs: keys, addresses, process ids."""
     return _xdg("XDG_STATE_HOME", ".local/state")

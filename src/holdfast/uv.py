@@ -11,7 +11,10 @@ from holdfast.paths import cache_dir
 
 
 def find_uv() -> Path:
-    """The uv that runs us ($UV), the one on PATH, or the one that ./holdfast has installed for itself."""
+    """Path of a uv: $UV (which `uv run` sets), else the one on PATH, else one that ./holdfast has installed into its cache.
+
+    Raises HoldfastError when there is none.
+    """
     own = sorted(str(path) for path in cache_dir().glob("uv-*/bin/uv"))
     found = os.environ.get("UV") or shutil.which("uv") or next(iter(own), None)
     if not found:

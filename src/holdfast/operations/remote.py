@@ -24,7 +24,7 @@ def program(function: Callable[..., Any], **arguments: Any) -> str:
 
 
 class PythonFact(FactBase[Any]):
-    """A fact whose reader is a Python function sent by stdin: ``host.get_fact(MyFact, _stdin=MyFact.source(...))``.
+    """A fact whose reader is a Python function sent by stdin: ``MyFact.read(host, …)``.
 
     The value is the function's JSON result, or ``None`` on a machine without python3.
     """
