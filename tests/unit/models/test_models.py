@@ -159,8 +159,29 @@ def test_waiting_ends_with_the_pullers_own_words() -> None:
     assert "journalctl -u u" in stuck.fix
 
 
+def test_the_pullers_status_comes_before_its_journal() -> None:
+    """The journal may hold another run's words last, or, on a machine that keeps none, nothing."""
+    pull = {"state": "failed", "error": "no room", "fix": "make some"}
+    for journal in ("", FAILED):
+        failed = verdict({"active": "failed", "pull": pull, "journal": journal}, [CODER], 5, 60, "u")
+        assert failed
+        assert failed.message.endswith("\n  no room") and failed.fix == "make some"
+    running = verdict({"active": "failed", "pull": {"state": "running", "bytes": 1}, "journal": FAILED}, [CODER], 5, 60, "u")
+    assert running
+    assert "the registry now serves y" in running.message
+
+
 def test_telling_lines_of_a_journal() -> None:
-    assert telling(FAILED) == ["error: x: the registry now serves y", "Fix: ./holdfast depot update x"]
-    assert telling("a\nb\n\nc") == ["c"]
-    assert telling('{"event": "retry", "url": "http://x", "reason": "refused"}') == ["http://x: refused"]
-    assert telling("") == []
+    assert telling({}, FAILED) == ["error: x: the registry now serves y", "Fix: ./holdfast depot update x"]
+    assert telling({}, "a\nb\n\nc") == ["c"]
+    assert telling({}, '{"event": "retry", "url": "http://x", "reason": "refused"}') == ["http://x: refused"]
+    assert telling({}, "") == []
+
+
+@pytest.mark.parametrize("name", ["hf.co/org/m:q4", "nas.lan:5000/org/m:q4"])
+def test_a_model_is_not_asked_of_another_registry_than_it_names(name: str) -> None:
+    """Every model comes from models.registry."""
+    with pytest.raises(HoldfastError) as caught:
+        workstation(pins={name: ONE})
+    assert "is a registry: write 'org/m:q4', and set models.registry" in caught.value.render()
+    assert workstation(pins={"org/m:q4": ONE}, registry="https://hf.co").models.pins == {"org/m:q4": ONE}

@@ -100,8 +100,11 @@ def missing(found: dict[str, Any] | None, models: dict[str, str]) -> list[str]:
     return [name for name in models if there.get(name, {}).get("state") != "present"]
 
 
-def telling(journal: str) -> list[str]:
-    """The lines of the puller's journal that say why it failed: `error:` and `Fix:`, else its last word."""
+def telling(pull: dict[str, Any], journal: str) -> list[str]:
+    """Why the puller failed, as an `error:` and a `Fix:` line: from its status file, `pull`. Where that does not say (it
+    was killed, or is still trying) the same lines of its journal, else the last word there."""
+    if pull.get("error"):
+        return [f"error: {pull['error']}", *([f"Fix: {pull['fix']}"] if pull.get("fix") else [])]
     lines = [line for line in journal.splitlines() if line.strip()]
     said = [line for line in lines if line.startswith(("error:", "Fix:"))]
     return said[-2:] if said else [_plain(line) for line in lines[-1:]]

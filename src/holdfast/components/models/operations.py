@@ -82,7 +82,7 @@ def _wait(state: Any, host: Any, pull: Pull, patience_s: float) -> bool:
 
 def verdict(found: dict[str, Any], left: list[str], quiet_s: float, patience_s: float, unit: str) -> HoldfastError | None:
     """The reason to stop waiting, if there is one; pure."""
-    words = telling(found.get("journal") or "")
+    words = telling(found.get("pull") or {}, found.get("journal") or "")
     said = [line.removeprefix("error: ") for line in words if not line.startswith("Fix:")]
     fixes = [line.removeprefix("Fix: ") for line in words if line.startswith("Fix:")]
     what = f"models are missing: {', '.join(left)}"

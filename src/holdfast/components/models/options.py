@@ -20,7 +20,7 @@ def _no_registry(value: object) -> object:
 
 
 ModelName = Annotated[
-    str, BeforeValidator(_no_registry), Field(pattern=r"^([\w.-]+/)?[\w][\w.-]*:[\w][\w.-]*$", max_length=200)
+    str, BeforeValidator(_no_registry), Field(pattern=r"^([\w][\w.-]*/)?[\w][\w.-]*:[\w][\w.-]*$", max_length=200)
 ]
 
 
