@@ -79,13 +79,18 @@ def test_a_plan_shows_a_diff_and_never_a_secret() -> None:
         ("....\n3 passed, 1 skipped in 0.51s\n", 0, 3, 0),
         ("F\n1 failed, 2 passed in 3.00s\n", 1, 2, 1),
         ("1 failed, 2 passed, 3 errors in 61.00s (0:01:01)\n", 1, 2, 4),
-        ("no tests ran in 0.01s\n", 5, 0, 0),
+        ("no tests ran in 0.01s\n", 5, 0, 1),
         ("INTERNALERROR> …\n", 3, 0, 1),
         ("", -9, 0, 1),
     ],
 )
 def test_what_pytest_says_is_counted_and_its_silence_is_red(text: str, status: int, passed: int, failed: int) -> None:
     assert test.counts(text, status, is_pytest=True) == {"passed": passed, "failed": failed}
+
+
+def test_no_test_is_no_failure_only_where_a_person_chose_among_them() -> None:
+    assert test.counts("no tests ran in 0.01s\n", 5, is_pytest=True, words=True) == {"passed": 0, "failed": 0}
+    assert test.counts("1 failed in 1s\n", 1, is_pytest=True, words=True) == {"passed": 0, "failed": 1}
 
 
 def test_a_tool_is_one_test() -> None:
