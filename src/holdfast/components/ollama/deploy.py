@@ -6,6 +6,7 @@ from pyinfra.api import deploy
 
 from holdfast import depot
 from holdfast.components.ollama import files
+from holdfast.components.ollama.instances import retire
 from holdfast.components.ollama.operations import require_cuda
 from holdfast.depot import Artifact
 from holdfast.errors import HoldfastError
@@ -35,6 +36,7 @@ def ollama(ws: Workstation) -> None:
     account(name="Create the account ollama", user="ollama", home="/var/lib/holdfast/ollama", groups=files.GROUPS)
     release(name="Install Ollama", artifact=artifact, dest=files.DEST)
     place(name="Write Ollama's units and environments", entries=files.entries(ws, artifact.sha256))
+    retire(name="Remove instances that are no longer declared", declared=list(ws.instances))
     for role, instance in ws.instances.items():
         name = files.unit_name(role)
         unit(name=f"Run the {role}", unit=name, config=files.config(ws, role, artifact.sha256))
