@@ -18,7 +18,8 @@ class Options(Section):
     ca_certificates: list[str] = Field(
         default_factory=list,
         description="PEM files on the computer you run Holdfast on; each is added to the machine's trusted authorities "
-        "(a control server or a depot of your own with a certificate of your own).",
+        "(a control server or a depot of your own with a certificate of your own). One that no longer stands here is "
+        "trusted no longer.",
         examples=[["~/.config/home-ca.pem"]],
     )
     apt_lock_timeout_s: int = Field(
