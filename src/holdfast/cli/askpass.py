@@ -5,13 +5,15 @@ from __future__ import annotations
 import shlex
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from holdfast.cli import remote
 from holdfast.cli.password import Asker
 from holdfast.cli.show import Shown
 from holdfast.errors import HoldfastError
 from holdfast.settings.workstation import Workstation
+
+PATIENCE_S = 10.0
 
 
 @contextmanager
@@ -37,18 +39,30 @@ def answering(ws: Workstation, progress: Shown, password: str = "") -> Iterator[
             raise HoldfastError(f"sudo's askpass program did not start on {ws.name}", fix=f"is there room in {account.tmp}?")
         yield True, {"HOLDFAST_ASKPASS": path}
     finally:
-        assert keeper.stdin is not None
+        _end(keeper)
+
+
+def _end(keeper: subprocess.Popen[bytes]) -> None:
+    """Never raises: what happened meanwhile is what the person must see."""
+    assert keeper.stdin is not None
+    with suppress(OSError):
         keeper.stdin.close()
-        keeper.wait(10)
+    try:
+        keeper.wait(PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        keeper.kill()
+        keeper.wait()
 
 
 def _right_one(ws: Workstation, progress: Shown, user: str, password: str) -> str:
+    from holdfast.apply.sudo import TRIES
+
     asker = Asker(progress)
-    for attempt in range(3):
+    for attempt in range(TRIES):
         password = password or asker(user, ws.name, attempt > 0)
         if not password:
             break
-        if remote.run(ws, ["sudo", "-k", "-S", "-p", "''", "true"], input=password + "\n").returncode == 0:
+        if remote.run(ws, ["sudo", "-k", "-S", "-p", "", "true"], input=password + "\n").returncode == 0:
             return password
         password = ""
     raise HoldfastError(

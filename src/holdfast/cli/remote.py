@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -33,8 +34,8 @@ def ssh_hint(ws: Workstation) -> str:
 
 
 def run(ws: Workstation, command: Sequence[str], *, input: str = "", timeout: float = 120) -> subprocess.CompletedProcess[str]:
-    """Run ``command`` (words without spaces) as the login user. Raises HoldfastError when the machine is not reached."""
-    words = list(command) if ws.local else [*ssh_words(ws), " ".join(command)]
+    """Run ``command`` as the login user. Raises HoldfastError when the machine is not reached."""
+    words = list(command) if ws.local else [*ssh_words(ws), shlex.join(command)]
     try:
         done = subprocess.run(words, input=input, capture_output=True, text=True, errors="replace", timeout=timeout)
     except FileNotFoundError:
