@@ -66,7 +66,7 @@ def _is_there(path: str, size: int | None, sha256: str) -> bool:
             running = _sha256()
             while data := file.read(CHUNK):
                 running.update(data)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     return running.hexdigest() == sha256
 
@@ -78,7 +78,7 @@ def _once(url: str, size: int | None, sha256: str | None, path: str, part_path: 
         part = Part(part_path, size, again)
     except OSError as error:
         full = fetch_disk.about_disk(error, part_path, size or 0)
-        raise full or FetchError(f"{part_path}: {error.strerror}") from error
+        raise full or FetchError(f"{part_path}: {error.strerror}", _folder(part_path)) from error
     try:
         if size is not None:
             fetch_disk.require_room(size - part.have, os.path.dirname(part_path) or ".", path)
@@ -100,10 +100,14 @@ def _once(url: str, size: int | None, sha256: str | None, path: str, part_path: 
         return got
     except OSError as error:
         raise fetch_disk.about_disk(error, part_path, (size or part.have) - part.have) or FetchError(
-            f"{path}: {error.strerror or error}"
+            f"{path}: {error.strerror or error}", _folder(path)
         ) from error
     finally:
         part.close()
+
+
+def _folder(path: str) -> str:
+    return f"look at {os.path.dirname(path) or '.'}: it must be there, writable, and on a sound disk (ls -ld, dmesg)"
 
 
 def _fill(url: str, size: int | None, part: Part, meter: fetch_progress.Meter, report: fetch_progress.Report,
@@ -154,13 +158,17 @@ def _take(answer: fetch_http.Answer, url: str, size: int | None, part: Part, met
         part.restart()
         raise OSError("the file there is shorter than what is kept here")
     if status not in (200, 206):
-        fix = "the address is wrong or the file is gone: check the pin" if status == 404 else ""
+        gone = "the address is wrong or the file is gone: check the pin"
+        fix = gone if status in (404, 410) else "the server does not give it to this machine: check the address and its rules"
         raise FetchError(f"{url}: HTTP {status} {answer.excerpt()}".strip(), fix)
     if size is not None and answer.total is not None and answer.total != size:
         raise FetchError(f"{url}: expected {size} bytes, the server has {answer.total}", "check the pin and its source")
     if answer.start != part.have:
         if answer.start:
-            raise FetchError(f"{url}: asked for the bytes from {part.have} on, got those from {answer.start} on")
+            raise FetchError(
+                f"{url}: asked for the bytes from {part.have} on, got those from {answer.start} on",
+                f"a server or cache on the way is broken: go around it, or remove {part.path} to begin anew",
+            )
         part.restart()  # the server ignores ranges
     end = size if size is not None else answer.total
     begin, taken = time.monotonic(), 0

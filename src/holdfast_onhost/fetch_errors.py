@@ -10,13 +10,13 @@ class FetchError(Exception):
 
     code = PERMANENT
 
-    def __init__(self, message: str, fix: str = "") -> None:
+    def __init__(self, message: str, fix: str) -> None:
         super().__init__(message)
         self.message, self.fix = message, fix
 
     def render(self) -> str:
-        """One `error:` line and, where there is a way out, one `Fix:` line."""
-        return f"error: {self.message}" + (f"\nFix: {self.fix}" if self.fix else "")
+        """One `error:` line and one `Fix:` line."""
+        return f"error: {self.message}\nFix: {self.fix}"
 
 
 class Unreachable(FetchError):

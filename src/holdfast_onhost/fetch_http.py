@@ -62,7 +62,7 @@ def get(url: str, start: int = 0, end: int | None = None, headers: dict[str, str
     if scheme == "file":
         return _file(url, start)
     if scheme not in ("http", "https"):
-        raise FetchError(f"{url}: not a http://, https:// or file:// address")
+        raise FetchError(f"{url}: not a http://, https:// or file:// address", "correct the address")
     sent = {"User-Agent": "holdfast", "Accept-Encoding": "identity", **(headers or {})}
     if start or end is not None:
         sent["Range"] = f"bytes={start}-{'' if end is None else end}"
@@ -72,7 +72,7 @@ def get(url: str, start: int = 0, end: int | None = None, headers: dict[str, str
 def _http(url: str, headers: dict[str, str], timeout: float, hops: int) -> Answer:
     parts = urllib.parse.urlsplit(url)
     if not parts.hostname:
-        raise FetchError(f"{url}: no host in this address")
+        raise FetchError(f"{url}: no host in this address", "correct the address")
     connection: http.client.HTTPConnection
     if parts.scheme == "https":
         context = ssl.create_default_context()
@@ -94,9 +94,11 @@ def _http(url: str, headers: dict[str, str], timeout: float, hops: int) -> Answe
         target = urllib.parse.urljoin(url, response.headers.get("Location") or "")
         connection.close()
         if not hops:
-            raise FetchError(f"{url}: more than {_HOPS} redirects")
+            raise FetchError(f"{url}: more than {_HOPS} redirects",
+                             "they may go in a circle: correct the address, or try another source")  # fmt: skip
         if not target.startswith("https:" if parts.scheme == "https" else "http"):
-            raise FetchError(f"{url}: refused to follow a redirect to {target}")
+            raise FetchError(f"{url}: refused to follow a redirect to {target}",
+                             "take an address that leads to the file by http(s), and not from https to http")  # fmt: skip
         answer = _http(target, headers, timeout, hops - 1)
         answer.redirected = True
         return answer
@@ -125,7 +127,7 @@ def _seconds(response: http.client.HTTPResponse) -> float:
 def _file(url: str, start: int) -> Answer:
     parts = urllib.parse.urlsplit(url)
     if parts.netloc not in ("", "localhost"):
-        raise FetchError(f"{url}: a file:// address of this machine has three slashes")
+        raise FetchError(f"{url}: a file:// address of this machine has three slashes", "write it as file:///folder/file")
     path = urllib.parse.unquote(parts.path)
     try:
         body = open(path, "rb")  # noqa: SIM115 - closed by the caller, as a connection is

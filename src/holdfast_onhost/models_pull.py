@@ -30,6 +30,7 @@ from holdfast_onhost.models_status import Status
 from holdfast_onhost.models_store import Blob, Name, Store, blobs_of
 
 _MANIFEST_MOST = 4 << 20  # bytes; Ollama's own are a thousand
+_NO_REGISTRY = "is models.registry the address of a registry of models, and does it let this machine in?"
 _ACCEPT = "application/vnd.docker.distribution.manifest.v2+json"
 
 
@@ -128,7 +129,7 @@ def _body(answer: fetch_http.Answer, url: str, model: Wanted) -> bytes:
             parts.append(data)
             size += len(data)
             if size > _MANIFEST_MOST:
-                raise FetchError(f"{url}: more than {_MANIFEST_MOST} bytes; that is no manifest")
+                raise FetchError(f"{url}: more than {_MANIFEST_MOST} bytes; that is no manifest", _NO_REGISTRY)
         if answer.total is not None and size != answer.total:
             raise OSError(f"the connection ended after {size} of {answer.total} bytes")
         return b"".join(parts)
@@ -142,7 +143,7 @@ def _body(answer: fetch_http.Answer, url: str, model: Wanted) -> bytes:
         )
     if answer.status == 429 or answer.status >= 500:
         raise OSError(f"HTTP {answer.status} {answer.excerpt()}".strip())
-    raise FetchError(f"{url}: HTTP {answer.status} {answer.excerpt()}".strip())
+    raise FetchError(f"{url}: HTTP {answer.status} {answer.excerpt()}".strip(), _NO_REGISTRY)
 
 
 def main(arguments: list[str] | None = None, write: Callable[[str], object] = sys.stderr.write) -> int:
@@ -161,8 +162,9 @@ def main(arguments: list[str] | None = None, write: Callable[[str], object] = sy
         write(error.render() + "\n")
         return error.code
     except (OSError, ValueError, KeyError) as error:
-        status.end("failed", f"{given.settings}: {error!r}")
-        write(f"error: {given.settings}: {error!r}\nFix: ./holdfast up HOST writes it anew\n")
+        wrong = FetchError(f"{given.settings}: {error!r}", "./holdfast up HOST writes it anew")
+        status.end("failed", wrong.message, wrong.fix)
+        write(wrong.render() + "\n")
         return 1
     status.end("done")
     return 0

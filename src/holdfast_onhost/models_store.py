@@ -24,6 +24,7 @@ _NAME = re.compile(
 )
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 PUBLIC_HOST = "registry.ollama.ai"
+_ODD = "is models.registry the address of a registry of models? if so, pin another manifest of this model"
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,9 @@ def blobs_of(name: str, raw: bytes) -> list[Blob]:
         entries: list[dict[str, Any]] = [*manifest["layers"], manifest["config"]]
         pairs = [(_DIGEST.fullmatch(str(entry["digest"])), int(entry["size"])) for entry in entries]
     except (ValueError, KeyError, TypeError) as error:
-        raise FetchError(f"{name}: what the registry serves is no manifest ({error})") from error
+        raise FetchError(f"{name}: what the registry serves is no manifest ({error})", _ODD) from error
     if not all(found and size >= 0 for found, size in pairs):
-        raise FetchError(f"{name}: its manifest names a blob without a SHA-256 digest or a size")
+        raise FetchError(f"{name}: its manifest names a blob without a SHA-256 digest or a size", _ODD)
     return list({found[1]: Blob(found[1], size) for found, size in pairs if found}.values())
 
 

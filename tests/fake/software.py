@@ -104,7 +104,7 @@ def environments(m: Machine, dest: str, python: str) -> Any:
 def build(m: Machine, found: re.Match[str], stdin: str) -> None:
     dest, folder = found["dest"], f"{found['dest']}/{found['name']}"
     if found["uv"] != UV or m.text(UV) is None:
-        raise Failed(f"error: {found['uv']} is not there; the base component installs it")
+        raise Failed(f"error: {found['uv']} is not there\nFix: apply all of it: the base component installs uv")
     assert "--hash=sha256:" in stdin
     m.change(f"make {folder}")
     m.remove(folder)

@@ -83,7 +83,7 @@ def wanted(key: str, python: str, found: str) -> tuple[str, str]:
 # files are on the disk: after a power cut an environment is either whole or has no marker.
 _BUILD = """
 set -eu; umask 022; d=$1 v=$1/$2
-[ -x "$4" ] || { echo "error: $4 is not there; the base component installs it" >&2; exit 1; }
+[ -x "$4" ] || { echo "error: $4 is not there"; echo "Fix: apply all of it: the base component installs uv"; exit 1; } >&2
 export UV_PYTHON_INSTALL_DIR=/opt/holdfast/python UV_CACHE_DIR=/var/cache/holdfast/uv UV_NO_PROGRESS=1
 mkdir -p "$d"; rm -rf "$v"
 "$4" venv -q --no-project --system-certs --python "$3" "$v"

@@ -108,7 +108,7 @@ def test_moved_manifest_names_both_digests_and_the_way_out(site: Site) -> None:
 
 @pytest.mark.parametrize(
     ("status", "told", "fix"),
-    [(404, "HTTP 404", "name and tag"), (412, "newer Ollama", "depot update ollama"), (403, "HTTP 403", "")],
+    [(404, "HTTP 404", "name and tag"), (412, "newer Ollama", "depot update ollama"), (403, "HTTP 403", "models.registry")],
 )
 def test_refusals_of_the_registry_are_final(site: Site, status: int, told: str, fix: str) -> None:
     site.server.behaviour.manifest_status = status
@@ -204,6 +204,7 @@ def test_program_reports_and_exits_by_kind_of_failure(site: Site, tmp_path: Path
     assert "depot update" in site.status()["fix"]
     settings.write_text("{")
     assert subprocess.run(command, capture_output=True, check=False).returncode == 1
+    assert "writes it anew" in site.status()["fix"]
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,8 @@ def test_a_missing_uv_says_who_installs_it(tmp_path: Path, apply: Callable[..., 
     (tmp_path / "lock.txt").write_text("a==1\n")
     with pytest.raises(subprocess.CalledProcessError) as caught:
         apply(venv, lock=tmp_path / "lock.txt", dest=str(tmp_path / "opt"), uv=str(tmp_path / "uv"))
-    assert "base component" in caught.value.stderr
+    told = caught.value.stderr.splitlines()
+    assert told[0].startswith("error: ") and told[-1].startswith("Fix: ") and "base component" in told[-1]
 
 
 def test_a_missing_lock_is_an_error_with_a_way_out(tmp_path: Path) -> None:
