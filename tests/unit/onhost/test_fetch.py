@@ -187,22 +187,6 @@ def test_missing_file_unreachable_server_and_wrong_size(source: Source, target: 
     assert not target.exists()
 
 
-@pytest.mark.parametrize(
-    "url", ["ftp://nas.lan/x", "http:///x", "file://nas.lan/x", "file:///nowhere/at/all", "", "a file in the way"], ids=str
-)
-def test_every_failure_says_what_to_do(url: str, source: Source, target: Path) -> None:
-    """An empty address: one that answers 403."""
-    source.behaviour.blob_statuses = [403] if not url else []
-    path = target
-    if url == "a file in the way":
-        target.write_text("")
-        path = target / "file"
-    with pytest.raises(FetchError) as caught:
-        fetch(url if "/" in url else source.url, len(source.data), source.sha256, str(path), manner=QUICK)
-    fix = caught.value.render().splitlines()[-1]
-    assert fix.startswith("Fix: ") and len(fix) > 10
-
-
 def test_full_disk_is_told_before_the_first_byte(
     source: Source, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
