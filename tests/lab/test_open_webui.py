@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.lab.conftest import Provisioned
 
 from holdfast.lab import Lab
 from holdfast.lab.models import roles
@@ -42,7 +43,9 @@ class Door:
 
 
 @pytest.fixture(scope="module")
-def door(workstation: Lab) -> Door:
+def door(workstation: Provisioned) -> Door:
+    # A test before this one may have restarted the machine: an apply ends when everything answers.
+    workstation.apply()
     tailnet = workstation.state().tailnet
     return Door(workstation, f"http://{tailnet['name']}", tailnet["ipv4"])
 
