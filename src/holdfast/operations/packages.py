@@ -102,7 +102,8 @@ def install_script(packages: Sequence[str], timeout_s: int) -> str:
         # needrestart would otherwise ask, or restart a service under a running generation.
         "export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 NEEDRESTART_MODE=l; "
         '[ -z "$(dpkg --audit)" ] || '
-        'out=$(dpkg --configure -a 2>&1) || { echo "$out" >&2; exit 1; }; '
+        # As above, an edited configuration file stays as it is: dpkg would ask, and there is nobody to answer.
+        'out=$(dpkg --force-confdef --force-confold --configure -a 2>&1) || { echo "$out" >&2; exit 1; }; '
         f"out=$({apt} --allow-downgrades install {names} 2>&1) && exit 0; "
         'out=$(apt-get -q update 2>&1) || { echo "$out" | tail -n 15 >&2; exit 1; }; '
         f'out=$({apt} --allow-downgrades install {names} 2>&1) || {{ echo "$out" | tail -n 15 >&2; exit 1; }}'
