@@ -6,6 +6,7 @@ import re
 import shlex
 from typing import Any
 
+from tests.fake.disk import sha256
 from tests.fake.machine import Failed, Inode, Machine, hears, runs
 
 from holdfast.components.base.operations import read_uv
@@ -24,15 +25,15 @@ def download(m: Machine, url: str, sha256: str) -> None:
 
 
 @runs(read_release)
-def release(m: Machine, dest: str, version: str) -> Any:
+def release(m: Machine, dest: str, name: str) -> Any:
     current = m.disk.get(f"{dest}/current")
-    marker = (m.text(f"{dest}/{version}/.holdfast-release") or "").strip()
+    marker = (m.text(f"{dest}/{name}/.holdfast-release") or "").strip()
     return {"marker": marker, "current": current.target if current and current.kind == "link" else ""}
 
 
 @hears(
     r"fetch\.py (?P<url>\S+) (?P<size>\S+) (?P<sha>\S+) (?P<file>\S+) >/dev/null; "
-    r"rm -rf (?P<new>\S+); .*mv \S+ (?P<target>\S+); "
+    r"rm -rf \S+/\.new-\*; mkdir (?P<new>\S+); .*; sync -f (?P=new); echo .*mv \S+ (?P<target>\S+); "
 )
 def unpack(m: Machine, found: re.Match[str], stdin: str) -> None:
     if "zstd" not in m.packages:
@@ -55,7 +56,9 @@ def switch(m: Machine, found: re.Match[str], stdin: str) -> None:
     dest, old = found["dest"], m.disk.get(f"{found['dest']}/current")
     m.change(f"{dest}/current -> {found['version']}")
     m.put(f"{dest}/current", Inode("link", "777", target=found["version"]))
-    keep = {found["version"], old.target if old else "", "current"}
+    before = old.target if old else ""
+    sha = (m.text(f"{dest}/{before}/.holdfast-release") or "").strip()
+    keep = {found["version"], before if len(sha) == 64 and before.endswith("-" + sha[:12]) else "", "current"}
     for name in {p[len(dest) + 1 :].split("/")[0] for p in m.disk if p.startswith(dest + "/")} - keep:
         m.remove(f"{dest}/{name}")
 
@@ -95,8 +98,10 @@ def environments(m: Machine, dest: str, python: str) -> Any:
     present = sorted(name for name in folders if "-py" in name)
     whole = [n for n in present if f"{dest}/{n}/.complete" in m.disk and f"{dest}/{n}/bin/python" in m.disk]
     version = m.python if python == "python3" and "python3" in m.packages else ""
+    sound = [n for n in whole if sha256((m.text(f"{dest}/{n}/requirements.txt") or "").encode())[:12] == n.partition("-")[0]]
     return {
-        "python": version, "current": link("current"), "previous": link("previous"), "present": present, "complete": whole
+        "python": version, "current": link("current"), "previous": link("previous"), "present": present, "complete": whole,
+        "sound": sound,
     }  # fmt: skip
 
 
@@ -119,12 +124,12 @@ def build(m: Machine, found: re.Match[str], stdin: str) -> None:
     m.write(f"{folder}/.complete", "")
 
 
-@hears(r"^sh -c .*readlink current.* sh (?P<dest>\S+) (?P<name>\S+)$")
+@hears(r"^sh -c .*previous\.new.* sh (?P<dest>\S+) (?P<name>\S+) (?P<back>\S+)$")
 def switch_environment(m: Machine, found: re.Match[str], stdin: str) -> None:
-    dest, old = found["dest"], m.disk.get(f"{found['dest']}/current")
-    if old and old.target != found["name"] and f"{dest}/{old.target}" in m.disk:
-        m.change(f"{dest}/previous -> {old.target}")
-        m.put(f"{dest}/previous", Inode("link", "777", target=old.target))
+    dest, back = found["dest"], found["back"].strip("'")
+    if back:
+        m.change(f"{dest}/previous -> {back}")
+        m.put(f"{dest}/previous", Inode("link", "777", target=back))
     m.change(f"{dest}/current -> {found['name']}")
     m.put(f"{dest}/current", Inode("link", "777", target=found["name"]))
 

@@ -191,11 +191,11 @@ def systemctl(m: Machine, found: re.Match[str], stdin: str) -> None:
 
 
 @runs(read_unit)
-def look(m: Machine, unit: str) -> Any:
+def look(m: Machine, unit: str, program: str = "") -> Any:
     known, there = m.units.get(unit, Unit()), files(m, unit)
     paths = sources(m, unit)
     edited = unit in m.loaded and m.loaded[unit] != load(m, unit)
-    out = {
+    out: dict[str, Any] = {
         "LoadState": "masked" if masked(m, unit) else "loaded" if there else "not-found",
         "ActiveState": known.state, "Result": "exit-code" if known.state == "failed" else "success",
         "UnitFileState": "masked" if masked(m, unit) else "" if not there else "enabled" if known.enabled else "disabled",
@@ -204,6 +204,8 @@ def look(m: Machine, unit: str) -> Any:
         "stale": [p for p in paths if known.process and p in m.disk and m.stamps[p] > m.since[unit]],
         "config": dict(known.process.env).get("HOLDFAST_CONFIG", "") if known.process else "",
     }
+    if program and known.process and m.resolve(program) not in known.process.program.split():
+        out["stale"].append(program)
     return out | ({"masked": "yes"} if masked(m, unit) else {})
 
 

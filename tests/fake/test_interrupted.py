@@ -124,14 +124,22 @@ def test_only_what_changed_restarts(
     assert engine.run(converged, settings).changed == []
 
 
-def test_a_new_release_is_switched_to_and_the_one_before_is_kept(converged: Machine, site: dict[str, Any]) -> None:
-    """A machine that was left at an older release."""
+@pytest.mark.parametrize(("sha", "whole"), [("a" * 64, True), ("a" * 20, False)])
+def test_a_new_release_is_switched_to_and_the_one_before_is_kept(
+    sha: str, whole: bool, converged: Machine, site: dict[str, Any]
+) -> None:
+    """A machine that was left at an older release, its servers included; one that is not whole is no way back."""
     new = converged.disk["/opt/ollama/current"].target
-    there, older = f"/opt/ollama/{new}/", "/opt/ollama/0.0.1/"
+    old = "0.0.1-" + sha[:12]
+    there, older = f"/opt/ollama/{new}", f"/opt/ollama/{old}"
     converged.disk = {path.replace(there, older): node for path, node in converged.disk.items()}
-    converged.disk["/opt/ollama/current"] = replace(converged.disk["/opt/ollama/current"], target="0.0.1")
+    converged.write(f"{older}/.holdfast-release", sha)
+    converged.disk["/opt/ollama/current"] = replace(converged.disk["/opt/ollama/current"], target=old)
+    for server in ("ollama@coder.service", "ollama@reasoner.service"):
+        systemd.start(converged, server)
     assert not engine.run(converged, site).failed
+    assert systemd.stale(converged) == []
     versions = {path.split("/")[3] for path in converged.disk if path.startswith("/opt/ollama/")}
-    assert versions == {"current", new, "0.0.1"}
+    assert versions == {"current", new} | ({old} if whole else set())
     assert converged.disk["/opt/ollama/current"].target == new
     assert engine.run(converged, site).changed == []

@@ -1,4 +1,8 @@
-"""Versioned releases: fetched and checked, unpacked beside the old one, switched over by one link."""
+"""Versioned releases: fetched and checked, unpacked beside the old one, switched over by one link.
+
+DEST/1.2.3-0123456789ab/            version and the archive's hash; ``.holdfast-release`` in it, the whole hash, comes last
+DEST/current -> 1.2.3-0123456789ab
+"""
 
 from __future__ import annotations
 
@@ -18,13 +22,18 @@ FETCH = "/usr/bin/python3 /usr/local/lib/holdfast/holdfast_onhost/fetch.py"
 DOWNLOADS = "/var/cache/holdfast"
 
 
-def read_release(dest: str, version: str) -> Any:
-    """Runs on the host: the SHA-256 of the archive that ``dest/version`` was unpacked from, and the current version."""
+def folder(artifact: Artifact) -> str:
+    """Its folder's name: an equal version of another origin is another folder, and so never replaces what runs."""
+    return f"{artifact.version}-{artifact.sha256[:12]}"
+
+
+def read_release(dest: str, name: str) -> Any:
+    """Runs on the host: the SHA-256 of the archive that ``dest/name`` was unpacked from, and which folder is current."""
     import os
 
     marker = ""
     try:
-        with open(os.path.join(dest, version, ".holdfast-release")) as f:
+        with open(os.path.join(dest, name, ".holdfast-release")) as f:
             marker = f.read().strip()
     except OSError:
         pass
@@ -39,19 +48,23 @@ class Release(PythonFact):
 
 
 def unpack_script(artifact: Artifact, dest: str) -> str:
-    """Fetch, check, unpack to ``dest/VERSION`` and mark it; a cut at any point leaves the current release as it was."""
+    """Fetch, check, unpack to the release's folder and mark it once its files are on the disk.
+
+    A cut at any point, the power's included, leaves the current release as it was.
+    """
     archive = f"{DOWNLOADS}/{artifact.filename}"
     q = shlex.quote
     size = str(artifact.size) if artifact.size is not None else "-"
-    target, new = f"{dest}/{artifact.version}", f"{dest}/.new-{artifact.version}"
+    target, new = f"{dest}/{folder(artifact)}", f"{dest}/.new-{folder(artifact)}"
     return "; ".join([
         "set -e",
         "umask 022",
         f"mkdir -p {q(dest)} {DOWNLOADS}",
         f"{FETCH} {q(artifact.url)} {size} {artifact.sha256} {q(archive)} >/dev/null",
-        f"rm -rf {q(new)}",
+        f"rm -rf {q(dest)}/.new-*",
         f"mkdir {q(new)}",
         f"tar -C {q(new)} --no-same-owner -xf {q(archive)}",
+        f"sync -f {q(new)}",
         f"echo {artifact.sha256} > {q(new)}/.holdfast-release",
         f"rm -rf {q(target)}",
         f"mv {q(new)} {q(target)}",
@@ -59,24 +72,31 @@ def unpack_script(artifact: Artifact, dest: str) -> str:
     ])  # fmt: skip
 
 
-def switch_script(version: str, dest: str) -> str:
-    """Point ``dest/current`` at ``version`` in one rename; the release before stays for the way back, older ones go."""
+def switch_script(name: str, dest: str) -> str:
+    """Point ``dest/current`` at the folder ``name`` in one rename; older releases go.
+
+    The one before stays for the way back if it is whole: its marker is the hash that its name says.
+    """
     q = shlex.quote
     return (
-        f"set -e; cd {q(dest)}; old=$(readlink current || true); ln -sfn {q(version)} .current; mv -T .current current; "
-        f'for d in */; do d=${{d%/}}; case "$d" in {q(version)}|"$old"|current) ;; *) rm -rf "./$d";; esac; done'
+        f"set -e; cd {q(dest)}; old=$(readlink current || true); "
+        'sha=$(cat "$old/.holdfast-release" 2>/dev/null || true); short=$(printf %.12s "$sha"); '
+        '[ "${#sha}" = 64 ] && [ "${old%-"$short"}" != "$old" ] || old=; '
+        f"ln -sfn {q(name)} .current; mv -T .current current; "
+        f'for d in */; do d=${{d%/}}; case "$d" in {q(name)}|"$old"|current) ;; *) rm -rf "./$d";; esac; done'
     )
 
 
 @operation()
 def release(artifact: Artifact, dest: str) -> Iterator[StringCommand]:
-    """``artifact`` (a tar archive) unpacked as ``dest/VERSION`` and current."""
-    found = Release.read(host, dest=dest, version=artifact.version) or {"marker": "", "current": ""}
+    """``artifact`` (a tar archive) unpacked below ``dest`` and current."""
+    name = folder(artifact)
+    found = Release.read(host, dest=dest, name=name) or {"marker": "", "current": ""}
     unpacked = found["marker"] == artifact.sha256
-    if unpacked and found["current"] == artifact.version:
-        host.noop(f"{dest} is at {artifact.version}")
+    if unpacked and found["current"] == name:
+        host.noop(f"{dest} is at {name}")
         return
     if not unpacked:
         yield StringCommand(unpack_script(artifact, dest))
-    if found["current"] != artifact.version:
-        yield StringCommand(switch_script(artifact.version, dest))
+    if found["current"] != name:
+        yield StringCommand(switch_script(name, dest))

@@ -24,9 +24,9 @@ def config_hash(*parts: str | bytes) -> str:
     return digest.hexdigest()[:16]
 
 
-def read_unit(unit: str) -> Any:
-    """Runs on the host: the unit's state, the HOLDFAST_CONFIG that its main process really runs with, and which of the
-    unit's files have been written since that process began."""
+def read_unit(unit: str, program: str = "") -> Any:
+    """Runs on the host: the unit's state, the HOLDFAST_CONFIG that its main process really runs with, and what is stale:
+    the unit's files that were written since that process began, and ``program`` if the process is not what lies there."""
     import os
     import subprocess
     import time
@@ -39,7 +39,8 @@ def read_unit(unit: str) -> Any:
     lines = [line.split("=", 1) for line in text.splitlines() if "=" in line]
     out: dict[str, Any] = dict(lines)
     files = [word for key, value in lines if key.endswith(("Path", "Paths")) for word in value.split()]
-    files += [value.partition(" (")[0] for key, value in lines if key == "EnvironmentFiles"]
+    # Not those in /run: the start itself writes them (ExecStartPre), a moment before the main process.
+    files += [value.partition(" (")[0] for key, value in lines if key == "EnvironmentFiles" and "=/run/" not in f"={value}"]
     out["config"], out["stale"] = "", []
     if out.get("MainPID", "0") != "0":
         try:
@@ -50,6 +51,8 @@ def read_unit(unit: str) -> Any:
                 ticks = int(f.read().rpartition(")")[2].split()[19])
             began = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / os.sysconf("SC_CLK_TCK")
             out["stale"] = sorted(p for p in set(files) if os.path.exists(p) and os.stat(p).st_mtime > began)
+            if program and os.readlink(f"/proc/{out['MainPID']}/exe") != os.path.realpath(program):
+                out["stale"].append(program)
         except OSError:
             pass
     for place in ("/etc/systemd/system", "/run/systemd/system"):
@@ -113,12 +116,15 @@ def systemctl(unit: str, verbs: Sequence[str], *, wait: bool = True) -> StringCo
 
 
 @operation()
-def unit(unit: str, config: str | None = None, enabled: bool = True, running: bool = True) -> Iterator[StringCommand]:
+def unit(
+    unit: str, config: str | None = None, enabled: bool = True, running: bool = True, program: str = ""
+) -> Iterator[StringCommand]:
     """Bring one unit into the wanted state; on failure the unit's last journal lines are the message.
 
     ``config`` is compared with HOLDFAST_CONFIG in the environment of the running main process; None: not compared.
+    ``program``: a path, links and all; a main process that runs another file, or one since removed, is restarted.
     """
-    todo = steps(UnitState.read(host, unit=unit), config=config, enabled=enabled, running=running)
+    todo = steps(UnitState.read(host, unit=unit, program=program), config=config, enabled=enabled, running=running)
     if not todo:
         host.noop(f"{unit} is as it should be")
         return

@@ -2,7 +2,7 @@
 
 /opt/NAME/<lock>-py3.11/            a whole environment; ``.complete`` in it is written last
 /opt/NAME/current -> <lock>-py3.11
-/opt/NAME/previous -> …             the one before: the way back
+/opt/NAME/previous -> …             the one before, if it is whole: the way back
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ def lock_key(lock: Path) -> str:
 
 
 def read_environments(dest: str, python: str) -> Any:
-    """Runs on the host: the version of ``python``, both links, every environment and which of them are whole and run."""
+    """Runs on the host: the version of ``python``, both links, every environment, which of them are complete and run, and
+    which of these are sound: made from the very lock that the name stands for."""
+    import hashlib
     import os
     import subprocess
 
@@ -55,8 +57,16 @@ def read_environments(dest: str, python: str) -> Any:
     present = sorted(n for n in (os.listdir(dest) if os.path.isdir(dest) else []) if "-py" in n)
     whole = [n for n in present if os.path.exists(os.path.join(dest, n, ".complete"))]
     complete = [n for n in whole if output([os.path.join(dest, n, "bin/python"), "-I", "-S", "-c", "print(1)"]) == "1"]
+    sound = []
+    for name in complete:
+        try:
+            with open(os.path.join(dest, name, "requirements.txt"), "rb") as f:
+                sound += [name] if hashlib.sha256(f.read()).hexdigest()[:12] == name.partition("-")[0] else []
+        except OSError:
+            pass
     return {
-        "python": version, "current": link("current"), "previous": link("previous"), "present": present, "complete": complete
+        "python": version, "current": link("current"), "previous": link("previous"), "present": present,
+        "complete": complete, "sound": sound,
     }  # fmt: skip
 
 
@@ -93,9 +103,10 @@ rm -f "$v/.lock"  # uv leaves it writable for everybody
 sync -f "$v"; : > "$v/.complete"
 """.strip()
 
+# $1 folder, $2 environment, $3 the one to go back to, or empty.
 _SWITCH = """
-set -eu; cd "$1"; old=$(readlink current || true)
-if [ -n "$old" ] && [ "$old" != "$2" ] && [ -d "$old" ]; then ln -sfn "$old" previous.new; mv -T previous.new previous; fi
+set -eu; cd "$1"
+if [ -n "$3" ]; then ln -sfn "$3" previous.new; mv -T previous.new previous; fi
 ln -sfn "$2" current.new; mv -T current.new current
 """.strip()
 
@@ -110,7 +121,7 @@ def venv(*, lock: Path, dest: str, python: str = "python3", uv: str = UV) -> Ite
     """Make ``dest``/current the environment that ``lock`` describes, hashes checked, bytecode compiled.
 
     ``python``: an interpreter on the machine, or one of SUPPORTED to be fetched by uv where the machine has none. An
-    environment that was cut off is built anew; the one in use before is kept, older ones are removed.
+    environment that was cut off is built anew; the one in use before is kept if it is whole, all others are removed.
     """
     key = lock_key(lock)
     asked = f"python{python}" if python in SUPPORTED else python
@@ -120,9 +131,11 @@ def venv(*, lock: Path, dest: str, python: str = "python3", uv: str = UV) -> Ite
     built, switched = name in state.get("complete", ()), current == name
     if not built:
         yield _shell(_BUILD, dest, name, interpreter, uv, stdin=lock.read_text("utf-8"))
+    previous = state.get("previous", "")
+    back = next((b for b in (current, previous) if b != name and b in state.get("sound", ())), "")
     if not switched:
-        yield _shell(_SWITCH, dest, name)
-    old = sorted(set(state.get("present", ())) - {name, state.get("previous", "") if switched else current})
+        yield _shell(_SWITCH, dest, name, back)
+    old = sorted(set(state.get("present", ())) - {name, back}) + (["previous"] if previous and not back else [])
     if old:
         yield StringCommand("rm", "-rf", "--", *(shlex.quote(f"{dest}/{entry}") for entry in old))
     if built and switched and not old:

@@ -18,7 +18,7 @@ SABOTAGES = [
         # The same program with another version in it, as a downgrade by hand would leave it.
         """
         cd /opt/ollama; v=$(readlink current); rm -rf 0.0.1; cp -al "$v" 0.0.1
-        python3 - "$v" <<'END'
+        python3 - "${v%-*}" <<'END'
 import os, sys
 v = sys.argv[1].encode()
 data = open("0.0.1/bin/ollama", "rb").read()

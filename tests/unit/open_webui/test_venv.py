@@ -65,6 +65,24 @@ def test_a_new_lock_switches_keeps_the_one_before_and_drops_older_ones(
     assert os.readlink(tmp_path / "opt/current") == previous
 
 
+@pytest.mark.parametrize("damage", [".complete", "requirements.txt"])
+def test_an_environment_that_is_not_whole_is_no_way_back(damage: str, tmp_path: Path, bench: Callable[..., int]) -> None:
+    bench("a==1\n")
+    current = tmp_path / "opt" / os.readlink(tmp_path / "opt/current")
+    (current / damage).unlink()
+    if damage == "requirements.txt":
+        (current / damage).write_text("another==1\n")
+    assert bench("a==2\n") > 0
+    assert environments(tmp_path) == [os.readlink(tmp_path / "opt/current")]
+    assert not os.path.lexists(tmp_path / "opt/previous")
+    assert bench("a==2\n") == 0
+    bench("a==3\n")
+    (tmp_path / "opt/previous/.complete").unlink()
+    assert bench("a==3\n") > 0
+    assert not os.path.lexists(tmp_path / "opt/previous")
+    assert bench("a==3\n") == 0
+
+
 def test_a_failed_build_leaves_the_one_in_use(tmp_path: Path, bench: Callable[..., int]) -> None:
     bench("a==1\n")
     before = os.readlink(tmp_path / "opt/current")

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import pytest
+
+from holdfast.operations import release
 from holdfast.operations.packages import install_script, missing
 from holdfast.operations.release import read_release, switch_script
 from holdfast.operations.tree import read_tree, sources, tree_hash, write_tree
@@ -34,18 +40,88 @@ def test_the_hash_of_a_tree_follows_its_content(tmp_path: Path) -> None:
     assert tree_hash(tmp_path) != before
 
 
+def unpacked(folder: Path, name: str) -> str:
+    """A folder as unpack_script leaves it."""
+    sha = hashlib.sha256(name.encode()).hexdigest()
+    path = folder / f"{name}-{sha[:12]}"
+    path.mkdir()
+    (path / ".holdfast-release").write_text(sha + "\n")
+    return path.name
+
+
+def switch(folder: Path, name: str) -> list[str]:
+    """What is there after it."""
+    subprocess.run(["sh", "-c", switch_script(name, str(folder))], check=True)
+    assert read_release(str(folder), name)["current"] == name
+    return sorted(p.name for p in folder.iterdir())
+
+
 def test_switching_keeps_the_release_before_and_removes_older_ones(tmp_path: Path) -> None:
-    for version in ("1", "2", "3"):
-        (tmp_path / version).mkdir()
-        subprocess.run(["sh", "-c", switch_script(version, str(tmp_path))], check=True)
-        assert read_release(str(tmp_path), version)["current"] == version
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["2", "3", "current"]
+    assert switch(tmp_path, one := unpacked(tmp_path, "1")) == [one, "current"]
+    assert switch(tmp_path, two := unpacked(tmp_path, "2")) == [one, two, "current"]
+    assert switch(tmp_path, three := unpacked(tmp_path, "3")) == [two, three, "current"]
+
+
+@pytest.mark.parametrize("damage", ["no marker", "half a marker", "another's marker", "a copy by hand"])
+def test_a_release_that_is_not_whole_is_no_way_back(damage: str, tmp_path: Path) -> None:
+    old, marker = unpacked(tmp_path, "1"), ".holdfast-release"
+    switch(tmp_path, old)
+    if damage == "no marker":
+        (tmp_path / old / marker).unlink()
+    elif damage == "half a marker":
+        (tmp_path / old / marker).write_text((tmp_path / old / marker).read_text()[:12])
+    elif damage == "another's marker":
+        (tmp_path / old / marker).write_text("a" * 64)
+    else:
+        (tmp_path / old).rename(tmp_path / "0.0.1")
+        (tmp_path / "current").unlink()
+        (tmp_path / "current").symlink_to("0.0.1")
+    new = unpacked(tmp_path, "2")
+    assert switch(tmp_path, new) == sorted([new, "current"])
+
+
+def test_an_equal_version_of_another_origin_does_not_touch_what_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dest, seen = tmp_path / "opt", []
+    monkeypatch.setattr(release, "DOWNLOADS", str(tmp_path))
+    # In place of the fetcher: the archive lies there already.
+    monkeypatch.setattr(release, "FETCH", "true")
+    for content in ("built here", "official"):
+        (tmp_path / "program").write_text(content)
+        subprocess.run(["tar", "-C", tmp_path, "-cf", tmp_path / "ollama.tar", "program"], check=True)
+        sha = hashlib.sha256((tmp_path / "ollama.tar").read_bytes()).hexdigest()
+        artifact: Any = SimpleNamespace(version="1", sha256=sha, filename="ollama.tar", size=1, url="http://x/")
+        script = release.unpack_script(artifact, str(dest))
+        assert script.index("sync -f") < script.index(".holdfast-release")
+        subprocess.run(["sh", "-c", script], check=True)
+        if seen:
+            assert (dest / "current" / "program").read_text() == seen[-1]
+        name = release.folder(artifact)
+        assert read_release(str(dest), name)["marker"] == sha
+        switch(dest, name)
+        assert (dest / "current" / "program").read_text() == content
+        seen.append(content)
+    assert len([p for p in dest.iterdir() if not p.is_symlink()]) == 2
 
 
 def test_versions_are_pinned_exactly() -> None:
     have = {"curl": "8", "tailscale": "1.102.5"}
     assert missing(["curl", "tailscale=1.102.5"], have) == []
     assert missing(["curl", "tailscale=1.104", "zstd"], have) == ["tailscale=1.104", "zstd"]
+
+
+def test_an_edited_configuration_file_asks_nothing_of_nobody(tmp_path: Path) -> None:
+    """Whichever program it is that configures packages: the repair after a cut, or apt."""
+    log = tmp_path / "log"
+    for name, answer in (("dpkg", 'case "$*" in *audit*) echo broken;; esac'), ("apt-get", "")):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho {name} "$@" >> {log}\n{answer}\n')
+        (tmp_path / name).chmod(0o755)
+    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    subprocess.run(["sh", "-c", install_script(["curl"], 60)], check=True, env=env)
+    repair, install = (next(line for line in log.read_text().splitlines() if w in line) for w in ("--configure", "install"))
+    for line in (repair, install):
+        assert "--force-confdef" in line and "--force-confold" in line
 
 
 def test_names_are_quoted_for_the_shell() -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.operations.unit import config_hash, steps
+from holdfast.operations.unit import config_hash, read_unit, steps
 
 GOOD = {"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "enabled", "NeedDaemonReload": "no", "config": "c"}
 
@@ -83,3 +87,31 @@ def test_a_bare_machine_gets_everything() -> None:
 def test_hash_parts_do_not_run_into_one_another() -> None:
     assert config_hash("ab", "c") != config_hash("a", "bc")
     assert config_hash("ab", "c") == config_hash(b"ab", b"c")
+
+
+def test_a_process_that_is_not_the_program_that_lies_there_is_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another release is current, or the one that runs was taken away."""
+    sleep = shutil.which("sleep")
+    assert sleep
+    for version in ("1", "2"):
+        (tmp_path / version).mkdir()
+        shutil.copy(os.path.realpath(sleep), tmp_path / version / "sleep")
+    (tmp_path / "current").symlink_to("1")
+    program = str(tmp_path / "current" / "sleep")
+    process = subprocess.Popen([program, "60"])
+    try:
+        (tmp_path / "systemctl").write_text(f"#!/bin/sh\necho LoadState=loaded\necho MainPID={process.pid}\n")
+        (tmp_path / "systemctl").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+        assert read_unit("u", program)["stale"] == []
+        (tmp_path / "current").unlink()
+        (tmp_path / "current").symlink_to("2")
+        assert read_unit("u", program)["stale"] == [program]
+        assert read_unit("u")["stale"] == []
+        (tmp_path / "current").unlink()
+        (tmp_path / "current").symlink_to("1")
+        shutil.rmtree(tmp_path / "1")
+        assert read_unit("u", program)["stale"] == [program]
+    finally:
+        process.kill()
+        process.wait()

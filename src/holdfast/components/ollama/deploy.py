@@ -39,7 +39,8 @@ def ollama(ws: Workstation) -> None:
     retire(name="Remove instances that are no longer declared", declared=list(ws.instances))
     for role, instance in ws.instances.items():
         name = files.unit_name(role)
-        unit(name=f"Run the {role}", unit=name, config=files.config(ws, role, artifact.sha256))
+        config = files.config(ws, role, artifact.sha256)
+        unit(name=f"Run the {role}", unit=name, config=config, program=files.PROGRAM)
         url = f"http://127.0.0.1:{instance.port}/api/version"
         answers(name=f"Wait for the {role}", url=url, timeout_s=ws.ollama.ready_timeout_s, unit=name)
 

@@ -10,6 +10,7 @@ from holdfast.settings import Workstation
 
 ETC = "/etc/holdfast/ollama"
 DEST = "/opt/ollama"
+PROGRAM = f"{DEST}/current/bin/ollama"
 GROUPS = ("video", "render")
 SYSTEMD = "/etc/systemd/system"
 _PROGRAMS = "/usr/local/lib/holdfast/holdfast_onhost"
