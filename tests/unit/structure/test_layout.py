@@ -20,11 +20,12 @@ ARROWS: dict[str, set[str]] = {
     "root": set(),  # errors, paths, proc, progress, render
     "settings": {"root", "components.options", "lab.state"},
     "operations": {"root", "depot"},
-    "components": {"root", "settings", "operations", "depot"},
+    "components": {"root", "settings", "operations", "depot", "holdfast_onhost"},
     "depot": {"root"},
     "lab": {"root", "depot"},
     "apply": {"root", "settings", "operations"},
     "cli": {"root", "settings", "operations", "components", "depot", "lab", "apply"},
+    "holdfast_onhost": set(),
 }
 
 
@@ -49,7 +50,9 @@ def imports(path: Path) -> set[str]:
 
 
 def room(module: str) -> str:
-    """The room of a dotted module of holdfast."""
+    """The room of a dotted module of holdfast, or of the on-host programs, which are one room."""
+    if module.split(".")[0] == "holdfast_onhost":
+        return "holdfast_onhost"
     parts = module.split(".")[1:]
     folder = parts[0] if parts and (HOLDFAST / parts[0]).is_dir() else "root"
     if folder == "components" and "options" in parts:
@@ -60,13 +63,14 @@ def room(module: str) -> str:
 
 
 def arrows() -> set[tuple[str, str, str]]:
-    """(from room, to room, file) for every import within holdfast."""
+    """(from room, to room, file) for every import within holdfast and the on-host programs."""
     out = set()
-    for path in HOLDFAST.rglob("*.py"):
-        relative = path.relative_to(HOLDFAST)
+    for path in [*HOLDFAST.rglob("*.py"), *(SRC / "holdfast_onhost").rglob("*.py")]:
+        onhost = not path.is_relative_to(HOLDFAST)
+        relative = path.relative_to(SRC if onhost else HOLDFAST)
         here = relative.parts[0] if len(relative.parts) > 1 else "root"
         for module in imports(path):
-            if module.split(".")[0] == "holdfast":
+            if module.split(".")[0] in ("holdfast", "holdfast_onhost"):
                 there = room(module)
                 if there.split(".")[0] != here:
                     out.add((here, there, str(relative)))
@@ -76,6 +80,7 @@ def arrows() -> set[tuple[str, str, str]]:
 def test_rooms_know_only_the_rooms_they_may() -> None:
     found = arrows()
     assert ("components", "operations", "base/deploy.py") in {(a, b, f.removeprefix("components/")) for a, b, f in found}
+    assert ("components", "holdfast_onhost", "components/models/pins.py") in found
     wrong = sorted(
         (a, b, f) for a, b, f in found if b not in ARROWS[a] and b.split(".")[0] not in ARROWS[a] and f != "__main__.py"
     )
@@ -143,17 +148,38 @@ def test_deploy_files_parse_nothing_and_never_branch_on_changes() -> None:
     assert not found, found
 
 
+def operations() -> set[str]:
+    """Every function under @operation()."""
+    return {
+        node.name
+        for path in HOLDFAST.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef)
+        and any(isinstance(d, ast.Call) and getattr(d.func, "id", "") == "operation" for d in node.decorator_list)
+    }
+
+
+def nameless(source: str, known: set[str]) -> list[int]:
+    """Lines of calls of ``known`` without a name that begins with a capital."""
+    out = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in known:
+            names = [k.value.value for k in node.keywords if k.arg == "name" and isinstance(k.value, ast.Constant)]
+            has = any(k.arg == "name" for k in node.keywords)
+            if not has or any(not str(n)[:1].isupper() for n in names):
+                out.append(node.lineno)
+    return out
+
+
 def test_every_operation_call_has_a_name() -> None:
-    operations = {"place", "unit", "release", "venv", "answers", "packages", "account", "tree", "uv", "authorities"}
-    nameless = []
-    for path in (HOLDFAST / "components").rglob("deploy.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in operations:
-                names = [k.value.value for k in node.keywords if k.arg == "name" and isinstance(k.value, ast.Constant)]
-                has = any(k.arg == "name" for k in node.keywords)
-                if not has or any(not str(n)[0].isupper() for n in names):
-                    nameless.append(f"{path.relative_to(ROOT)}:{node.lineno}")
-    assert not nameless, nameless
+    known = operations()
+    assert {"place", "unit", "require", "membership", "retire_bootstrap"} <= known
+    assert "read_unit" not in known
+    calls = "membership(name='Join', want=1)\nmembership(want=1)\nrequire(name='join', problem=None)\nother()\n"
+    assert nameless(calls, known) == [2, 3]
+    files = list((HOLDFAST / "components").rglob("deploy.py"))
+    found = [f"{path.relative_to(ROOT)}:{line}" for path in files for line in nameless(path.read_text(), known)]
+    assert not found, found
 
 
 @pytest.mark.parametrize(
