@@ -34,6 +34,14 @@ def lock_key(lock: Path) -> str:
         ) from error
 
 
+def locked_version(lock: Path, package: str) -> str:
+    """The version of ``package`` in ``lock``."""
+    for line in lock.read_text("utf-8").splitlines():
+        if line.startswith(f"{package}=="):
+            return line.split("==")[1].split()[0]
+    raise ValueError(f"{lock} does not name {package}")
+
+
 def read_environments(dest: str, python: str) -> Any:
     """Runs on the host: the version of ``python``, both links, every environment, which of them are complete and run, and
     which of these are sound: made from the very lock that the name stands for."""

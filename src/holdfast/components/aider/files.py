@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from holdfast.components.ollama.options import Instance
 from holdfast.operations.place import Directory, Entry, File
+from holdfast.operations.venv import locked_version
 from holdfast.paths import LOCKS
 from holdfast.render import render
 from holdfast.settings import Workstation
@@ -44,14 +45,6 @@ def models(ws: Workstation) -> tuple[Model, Model]:
     return _model(ws.instances[options.architect], "diff", reasons=True), editor
 
 
-def version() -> str:
-    """The locked version."""
-    for line in LOCK.read_text("utf-8").splitlines():
-        if line.startswith("aider-chat=="):
-            return line.split("==")[1].split()[0]
-    raise ValueError(f"{LOCK} does not name aider-chat")
-
-
 def metadata(pair: tuple[Model, Model]) -> str:
     """model-metadata.json. Both models must be in it, or Aider fetches a list of all models there are."""
     known = {}
@@ -75,7 +68,8 @@ def entries(ws: Workstation) -> list[Entry]:
     architect, editor = pair
     names = {"architect": architect.name, "editor": editor.name, "editor_edit_format": options.editor_edit_format}
     conf = render(
-        "aider/etc/holdfast/aider/aider.conf.yml.j2", version=version(), etc=ETC, architect_role=options.architect,
+        "aider/etc/holdfast/aider/aider.conf.yml.j2", version=locked_version(LOCK, "aider-chat"), etc=ETC,
+        architect_role=options.architect,
         editor_role=options.editor, map_tokens=options.map_tokens, timeout_s=options.timeout_s,
         ask_before_coding=options.ask_before_coding, **names,
     )  # fmt: skip
@@ -86,6 +80,6 @@ def entries(ws: Workstation) -> list[Entry]:
         File(f"{ETC}/model-settings.yml", settings),
         File(f"{ETC}/model-metadata.json", metadata(pair)),
         File(f"{ETC}/aider.env", render("aider/etc/holdfast/aider/aider.env.j2", url=editor.url)),
-        File(LAUNCH, render("aider/opt/aider/launch.py.j2", version=version())),
+        File(LAUNCH, render("aider/opt/aider/launch.py.j2", version=locked_version(LOCK, "aider-chat"))),
         File("/usr/local/bin/aider", wrapper(), mode="755"),
     ]

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from holdfast.operations.unit import config_hash
-from holdfast.operations.venv import lock_key
+from holdfast.operations.venv import lock_key, locked_version
 from holdfast.paths import LOCKS, ONHOST
 from holdfast.render import render
 from holdfast.settings import Workstation
@@ -38,14 +38,6 @@ def tagged(model: str) -> str:
     return model if ":" in model.rpartition("/")[2] else f"{model}:latest"
 
 
-def version() -> str:
-    """The locked version."""
-    for line in LOCK.read_text("utf-8").splitlines():
-        if line.startswith("open-webui=="):
-            return line.split("==")[1].split()[0]
-    raise ValueError(f"{LOCK} does not name open-webui")
-
-
 def unit(ws: Workstation) -> str:
     """The text of open-webui.service."""
     options = ws.open_webui
@@ -64,7 +56,7 @@ def environment(ws: Workstation) -> str:
     first = list(ws.instances).index(options.default_instance) if options.default_instance else 0
     text = render(
         "open_webui/etc/holdfast/open-webui/open-webui.env.j2",
-        version=version(), port=options.port, session_days=options.session_days,
+        version=locked_version(LOCK, "open-webui"), port=options.port, session_days=options.session_days,
         ollama_urls=quoted(";".join(urls)), default_url=urls[first], default_model=quoted(models[first]),
         api_configs=compact({str(i): {"enable": True, "model_ids": [model]} for i, model in enumerate(models)}),
         model_params=compact({"function_calling": "legacy"}),
