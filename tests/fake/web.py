@@ -30,7 +30,7 @@ def look(m: Machine, folder: str, database: str) -> Any:
 
     return {
         "secret": private("secret.env"), "password": private("admin-password"), "bootstrap": private("bootstrap.env"),
-        "leftover": f"{folder}/bootstrap.env" in m.disk, "database": database in m.disk,
+        "database": database in m.disk,
     }  # fmt: skip
 
 

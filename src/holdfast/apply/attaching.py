@@ -15,7 +15,6 @@ from holdfast.apply import connection
 from holdfast.apply.channel import can_open
 from holdfast.apply.events import Events
 from holdfast.errors import HoldfastError
-from holdfast.operations.events import emit
 from holdfast.operations.failing import report
 
 # The process id of the command line that started this pyinfra.
@@ -32,7 +31,6 @@ def attach_host(name: str) -> None:
     die_with_parent()
     if not any(isinstance(handler, Events) for handler in state.callback_handlers):
         state.add_callback_handler(Events())
-    emit("connected", host=name)
     if not can_open(host):
         return
     try:

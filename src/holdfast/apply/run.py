@@ -33,7 +33,6 @@ class Run:
     diffs: list[dict[str, Any]] = field(default_factory=list)
     errors: list[HoldfastError] = field(default_factory=list)
     failed: str = ""
-    changed: list[str] = field(default_factory=list)
     # Number of the operation that runs, of how many; and what was last waited for.
     at: tuple[int, int] = (0, 0)
     waiting: str = ""
@@ -57,11 +56,12 @@ def plan(
     return _pyinfra(host, ["--dry"], log=log, progress=progress, values=values, ask=ask)
 
 
-def environment(host: str, values: Mapping[str, Any] | None, events: int, password: int) -> dict[str, str]:
-    """What the subprocess is told: descriptors, settings for this run, whose child it is. Without ``values`` those that
-    hold for this process already ($HOLDFAST_SET: --set of the command line)."""
+def environment(host: str, values: Mapping[str, Any] | None, events: int, password: int, *, diff: bool) -> dict[str, str]:
+    """What the subprocess is told: descriptors, settings for this run, whose child it is, whether to tell files' contents
+    (``diff``). Without ``values`` those settings that hold for this process already ($HOLDFAST_SET: --set of the command
+    line)."""
     env = {
-        **os.environ, "HOLDFAST_EVENTS": str(events), "HOLDFAST_SUDO_FD": str(password), "HOLDFAST_DIFF": "1",
+        **os.environ, "HOLDFAST_EVENTS": str(events), "HOLDFAST_SUDO_FD": str(password), "HOLDFAST_DIFF": str(int(diff)),
         "HOLDFAST_PARENT": str(os.getpid()), "PYINFRA_PROGRESS": "off",
     }  # fmt: skip
     # An apply's mark would make the holder of a local apply end its own operator.
@@ -97,7 +97,7 @@ def _pyinfra(
         begin = err.tell()
         child = subprocess.Popen(
             words, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=err, pass_fds=[events_write, password_read],
-            env=environment(host, values, events_write, password_read),
+            env=environment(host, values, events_write, password_read, diff="--dry" in flags),
             # A group of its own: Ctrl-C in the terminal comes to us alone, so that the connection still stands when
             # what runs on the host is to be ended.
             process_group=0,
@@ -165,7 +165,6 @@ def handle(
         component = name.split(" | ")[0]
         run.seconds[component] = run.seconds.get(component, 0.0) + float(event.get("seconds", 0.0))
         if event.get("changed"):
-            run.changed.append(name)
             progress.note(f"changed: {name}")
     elif kind == "operation_failed":
         run.failed = name

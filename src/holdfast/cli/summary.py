@@ -130,7 +130,7 @@ def built_here() -> list[dict[str, str]]:
 
 
 def lines(
-    ws: Workstation, data: dict[str, Any], result: Result, seen: dict[str, Any], checks: Checks | None, hosts_known: list[str]
+    ws: Workstation, data: dict[str, Any], result: Result, seen: dict[str, Any], checks: Checks | None
 ) -> list[Any]:
     """The same for a person."""
     table = Table("instance", "model", "port", "GPUs", "state", title=ws.name, title_justify="left")

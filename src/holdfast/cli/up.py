@@ -17,7 +17,6 @@ from holdfast.cli.show import Shown
 from holdfast.errors import HoldfastError
 from holdfast.paths import hosts_file, state_dir
 from holdfast.settings.inventory import groups
-from holdfast.settings.loader import sites
 from holdfast.settings.workstation import Workstation
 
 ABOUT = """\
@@ -113,5 +112,5 @@ def finished(
 ) -> Outcome:
     """The JSON object, the table, and the exit code."""
     data = summary.data(ws, state, result, seen, checks, progress.seconds)
-    lines = summary.lines(ws, data, result, seen, checks, hosts_known=list(sites()))
+    lines = summary.lines(ws, data, result, seen, checks)
     return Outcome(data, lines, 1 if checks is not None and checks.failed else 0)

@@ -107,7 +107,22 @@ def test_events_become_steps_seconds_and_errors() -> None:
 def test_the_subprocess_never_inherits_the_mark_of_an_apply(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOLDFAST_APPLY", "outer")
     monkeypatch.setenv("HOLDFAST_OTHER", "kept")
-    env = runner.environment("h", {"require_gpu": True}, 7, 8)
+    env = runner.environment("h", {"require_gpu": True}, 7, 8, diff=False)
     assert "HOLDFAST_APPLY" not in env
     assert env["HOLDFAST_OTHER"] == "kept"
     assert json.loads(env["HOLDFAST_SET"]) == {"host": "h", "values": {"require_gpu": True}}
+
+
+def test_only_a_plan_is_told_files_contents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def start(words: list[str], *, env: dict[str, str], **more: Any) -> None:
+        seen.append(env["HOLDFAST_DIFF"])
+        raise InterruptedError
+
+    monkeypatch.setenv("HOLDFAST_DIFF", "1")
+    monkeypatch.setattr(runner.subprocess, "Popen", start)
+    for verb in (runner.plan, runner.apply):
+        with pytest.raises(InterruptedError):
+            verb("h", log=tmp_path / "log")
+    assert seen == ["1", "0"]

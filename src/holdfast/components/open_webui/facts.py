@@ -26,13 +26,13 @@ def read_credentials(folder: str, database: str) -> Any:
 
     return {
         "secret": private("secret.env"), "password": private("admin-password"), "bootstrap": private("bootstrap.env"),
-        "leftover": os.path.lexists(os.path.join(folder, "bootstrap.env")), "database": os.path.exists(database),
+        "database": os.path.exists(database),
     }  # fmt: skip
 
 
 class Credentials(PythonFact):
     """State of the secrets: ``secret``, ``password``, ``bootstrap`` (None: not there, False: too open or empty, True), and
-    whether there are a ``leftover`` of the first start and a ``database``."""
+    whether there is a ``database``. A ``bootstrap`` besides a database is left over from the first start."""
 
     reader = staticmethod(read_credentials)
 

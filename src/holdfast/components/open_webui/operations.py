@@ -63,7 +63,7 @@ def credentials(folder: str, database: str, email: str, person: str) -> Iterator
     Neither ever leaves it. The password stays in ``folder``/admin-password (root, 0600) to be read once by its owner.
     """
     found = Credentials.read(host, folder=folder, database=database) or {}
-    settled = found.get("database") and not found.get("leftover")
+    settled = found.get("database") and found.get("bootstrap") is None
     first = found.get("password") and found.get("bootstrap")
     if found.get("secret") and (found.get("password") is not False if settled else first):
         host.noop("secret key and password are there")
@@ -92,7 +92,7 @@ def remove_bootstrap(path: str, url: str) -> Any:
 def retire_bootstrap(folder: str, database: str, url: str) -> Iterator[StringCommand]:
     """Remove the first administrator's start-up file as soon as the account is there."""
     found = Credentials.read(host, folder=folder, database=database) or {}
-    if found.get("database") and not found.get("leftover"):
+    if found.get("database") and found.get("bootstrap") is None:
         host.noop("the first administrator's file is gone")
         return
     yield python_command(program(remove_bootstrap, path=f"{folder}/bootstrap.env", url=url))
