@@ -66,16 +66,32 @@ def failure(host: str, status: int, said: str, log: Path, errors: list[HoldfastE
         return HoldfastError(first.message, where=place, allowed=first.allowed, fix=first.fix, code=first.code)
     lines = [_ANSI.sub("", line).rstrip() for line in said.splitlines()]
     tail = telling(lines)
-    what = f"{failed} failed on {host}" if failed else f"the apply of {host} ended with status {status}"
+    what = f"{failed} failed on {host}" if failed else f"pyinfra on {host} ended with status {status}"
     return HoldfastError(f"{what}:\n  " + "\n  ".join(tail), where=where, fix=advice(tail, host))
 
 
 def telling(lines: list[str]) -> list[str]:
     """The lines of the last operation, without pyinfra's own farewell; at most twelve."""
-    lines = [line for line in lines if line.strip() and "Disconnecting" not in line]
+    farewell = ("--> Disconnecting", "--> pyinfra error: No hosts remaining")
+    lines = [line for line in without_tracebacks(lines) if line.strip() and not line.startswith(farewell)]
     start = max((i for i, line in enumerate(lines) if line.startswith("--> ")), default=0)
     kept = lines[start:]
     return kept[-12:] or ["(it said nothing)"]
+
+
+def without_tracebacks(lines: list[str]) -> list[str]:
+    """``lines`` without Python's stacks; the line that names each exception stays. All of it is in the log."""
+    out: list[str] = []
+    inside = False
+    for line in lines:
+        if line.startswith("Traceback (most recent call last)"):
+            inside = True
+        elif inside and line and not line[0].isspace():
+            inside = False
+            out.append(line)
+        elif not inside and not line.startswith("During handling of the above exception"):
+            out.append(line)
+    return out
 
 
 def advice(tail: list[str], host: str) -> str:

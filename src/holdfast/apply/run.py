@@ -56,7 +56,7 @@ def plan(
     return _pyinfra(host, ["--dry"], log=log, progress=progress, values=values, ask=ask)
 
 
-def environment(host: str, values: Mapping[str, Any] | None, events: int, password: int, *, diff: bool) -> dict[str, str]:
+def environment(host: str, values: Mapping[str, Any] | None, events: int, password: int, *, diff: bool = False) -> dict[str, str]:
     """What the subprocess is told: descriptors, settings for this run, whose child it is, whether to tell files' contents
     (``diff``). Without ``values`` those settings that hold for this process already ($HOLDFAST_SET: --set of the command
     line)."""

@@ -16,7 +16,7 @@ SHOWN = 8
 
 def settings_error(error: ValidationError, model: type[BaseModel], root: str, where: str) -> SettingsError:
     """One SettingsError for all problems in ``error``; ``root`` is the host's name, ``where`` the file it came from."""
-    problems, fixes = [], []
+    problems, fixes, allowed = [], [], []
     found = error.errors(include_url=False)
     for item in found[:SHOWN]:
         loc = tuple(item["loc"])
@@ -36,15 +36,37 @@ def settings_error(error: ValidationError, model: type[BaseModel], root: str, wh
             given = "" if not loc else f" (given: {_short(item['input'])})"
             problems.append(f"{path}: {message}{given}")
             fixes.append(f"correct {path}: {message}")
+            allowed += [f"{path}: {limits}"] if (limits := _limits(model, loc)) else []
     if len(found) > SHOWN:
         problems.append(f"and {len(found) - SHOWN} more")
-    return SettingsError("; ".join(problems), where=where, allowed="see docs/settings.md", fix=fixes[0])
+    return SettingsError("; ".join(problems), where=where, allowed="; ".join(allowed) or "see docs/settings.md", fix=fixes[0])
 
 
 def _short(value: Any) -> str:
     # What stands before an "@" in an address may be a password.
     text = re.sub(r"//[^/\s]*@", "//…@", repr(value))
+    text = re.sub(r"\b[th]skey-[\w-]+", "(a key)", text)
     return text if len(text) <= 80 else text[:77] + "…"
+
+
+def _limits(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:
+    """What the option at ``loc`` takes, in a few words: choices, or type and range. Empty where it says neither."""
+    here: Any = model
+    metadata: list[Any] = []
+    for step in loc:
+        if _is_model(here) and str(step) in here.model_fields:
+            field = here.model_fields[str(step)]
+            here, metadata = field.annotation, list(field.metadata)
+        else:
+            here, metadata = next(iter(typing.get_args(here)[-1:]), None), []
+    if typing.get_origin(here) is typing.Literal:
+        return ", ".join(repr(choice) for choice in typing.get_args(here))
+    low = next((m.ge for m in metadata if hasattr(m, "ge")), None)
+    high = next((m.le for m in metadata if hasattr(m, "le")), None)
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}.get(here, "")
+    if low is not None and high is not None:
+        return f"{words} from {low} to {high}"
+    return words
 
 
 def _known_keys(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:

@@ -19,8 +19,8 @@ from holdfast.settings.document import read_mapping
 from holdfast.settings.merge import merge, nested
 from holdfast.settings.workstation import NAME, Workstation
 
-# pyinfra takes both as groups: a host called so would mean many hosts.
-RESERVED = {"all", "inventory"}
+# pyinfra takes the first two as groups: a host called so would mean many hosts. The others are the throw-away machines.
+RESERVED = {"all", "inventory", "lab", "test"}
 
 
 @functools.cache
@@ -57,7 +57,7 @@ def site(name: str, block: Any, where: str) -> dict[str, Any]:
         allowed = "small letters, digits, - and _, at most 31, a letter first"
         raise SettingsError(f"host name {name!r:.60}", where=where, allowed=allowed, fix="rename the host")
     if name in RESERVED or name in profiles():
-        taken = "a hardware profile is called so" if name in profiles() else "pyinfra uses the word"
+        taken = "a hardware profile is called so" if name in profiles() else "the word has a meaning of its own here"
         raise SettingsError(f"a host cannot be called {name!r}: {taken}", where=where, fix="rename the host")
     if not isinstance(block, dict):
         raise SettingsError(f"{name}: {block!r:.60} is no mapping", where=where, fix="see hosts.example.yml")
@@ -82,7 +82,7 @@ def resolve(site: Mapping[str, Any], profile: Mapping[str, Any] | None = None, w
         known = profiles()
         if not isinstance(wanted, str) or wanted not in known:
             near = difflib.get_close_matches(str(wanted), known, n=1)
-            fix = f"write profile: {near[0]}" if near else f"write profile: {next(iter(known))}"
+            fix = f"write profile: {near[0]}" if near else f"write one of these after {name}.profile: {', '.join(known)}"
             raise SettingsError(f"{name}.profile is {wanted!r:.60}", where=where, allowed=", ".join(known), fix=fix)
         profile = known[wanted]
     return Workstation.laid_over(profile, site, where)

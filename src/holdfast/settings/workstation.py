@@ -94,6 +94,8 @@ class Workstation(Section):
                 if gpu not in self.gpus:
                     known = ", ".join(self.gpus) or "none"
                     raise ValueError(f"instances.{role}.gpus names {gpu!r}, which gpus does not (known: {known})")
+        if self.local and self.ssh != Ssh():
+            raise ValueError("local: true is this very computer, and ssh: is another one; take one of the two out")
         ports = Counter([i.port for i in self.instances.values()] + [self.open_webui.port])
         doubled = [str(port) for port, count in ports.items() if count > 1]
         if doubled:

@@ -126,3 +126,25 @@ def test_only_a_plan_is_told_files_contents(tmp_path: Path, monkeypatch: pytest.
         with pytest.raises(InterruptedError):
             verb("h", log=tmp_path / "log")
     assert seen == ["1", "0"]
+
+
+def test_the_cause_of_a_failed_connection_is_told_without_a_stack() -> None:
+    said = [
+        "--> Connecting to hosts...",
+        "Exception (client): Error reading SSH protocol banner",
+        "Traceback (most recent call last):",
+        '  File "transport.py", line 1, in run',
+        "    raise EOFError()",
+        "EOFError",
+        "",
+        "During handling of the above exception, another exception occurred:",
+        "Traceback (most recent call last):",
+        '  File "transport.py", line 2, in run',
+        "paramiko.ssh_exception.SSHException: Error reading SSH protocol banner",
+        "    [box]  Could not connect: 127.0.0.1",
+        "--> Disconnecting from hosts...",
+        "--> pyinfra error: No hosts remaining!",
+    ]
+    kept = telling(said)
+    assert "    [box]  Could not connect: 127.0.0.1" in kept
+    assert not [line for line in kept if "Traceback" in line or "File " in line]

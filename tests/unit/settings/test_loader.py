@@ -70,7 +70,7 @@ def test_pci_addresses_get_their_domain() -> None:
     ("changes", "words"),
     [
         ({"instances": {"coder": {"contxt": 8192}}}, ["gpu-box.instances.coder.contxt", "context"]),
-        ({"instances": {"coder": {"context": "many"}}}, ["gpu-box.instances.coder.context", "'many'", "integer"]),
+        ({"instances": {"coder": {"context": "many"}}}, ["gpu-box.instances.coder.context", "'many'", "integer", "from 512 to"]),
         ({"instances": {"coder": {"context": 3}}}, ["gpu-box.instances.coder.context", "greater than or equal to 512"]),
         ({"instances": {"coder": {"gpus": ["middle"]}}}, ["middle", "left, right"]),
         ({"instances": {"coder": {"port": 11435}}}, ["11435", "twice"]),
@@ -83,6 +83,8 @@ def test_pci_addresses_get_their_domain() -> None:
         ({"depot": "http://ada:canary@nas/x"}, ["gpu-box.depot", "'@'", "//…@nas"]),
         ({"models": {"registry": "http://ada:canary@nas"}}, ["gpu-box.models.registry", "'@'", "//…@nas"]),
         ({"tailscale": {"login_server": "http://ada:canary@nas"}}, ["gpu-box.tailscale.login_server", "'@'", "//…@nas"]),
+        ({"local": True, "ssh": {"hostname": "other"}}, ["local: true", "ssh"]),
+        ({"instances": {"coder": {"kv_type": "q5"}}}, ["'f16', 'q8_0', 'q4_0'"]),
         ({"depot": "ftp://nas/x"}, ["gpu-box.depot", "ftp://nas/x"]),
     ],
 )
@@ -103,7 +105,7 @@ def test_an_unknown_host_lists_the_known_ones(hosts: Any) -> None:
     assert "gpu-box" in caught.value.render()
 
 
-@pytest.mark.parametrize("name", ["all", "inventory", "dual_3090", "Gpu Box", "-rf", "a" * 40])
+@pytest.mark.parametrize("name", ["all", "inventory", "lab", "test", "dual_3090", "Gpu Box", "-rf", "a" * 40])
 def test_host_names_that_would_mean_something_else_are_refused(hosts: Any, name: str) -> None:
     hosts(f'"{name}": {{profile: cpu, login_user: ada}}\n')
     with pytest.raises(SettingsError) as caught:
@@ -134,3 +136,11 @@ def test_every_profile_resolves_alone() -> None:
         cards = {gpu: f"{i + 1:02x}:00.0" for i, gpu in enumerate(names)}
         ws = resolve({"name": "box", "profile": name, "login_user": "ada", "gpus": cards})
         assert ws.instances
+
+
+def test_a_key_written_into_the_settings_is_not_shown_again() -> None:
+    key = "-".join(["tskey", "auth", "kSECRET", "CANARY"])
+    for wrong in (key, {"file": [key]}):
+        with pytest.raises(SettingsError) as caught:
+            resolve(site(tailscale={"auth_key": wrong} if isinstance(wrong, dict) else wrong))
+        assert "CANARY" not in caught.value.render() and "tailscale" in caught.value.render()
