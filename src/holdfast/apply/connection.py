@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
 import sys
@@ -11,6 +12,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
+import gevent
 from pyinfra.api import DeployError
 
 from holdfast.apply import lock, sudo
@@ -62,7 +64,7 @@ def prepare(host: Any, name: str) -> None:
     if account.sudo == "password":
         held.password = sudo.obtain(host, name, account)
         _answer_sudo(host, held)
-    _note_interrupt(held)
+    _note_interrupt(host)
 
 
 def without_nagle(host: Any) -> None:
@@ -86,15 +88,36 @@ def askpass_key(tmp: str) -> str:
     return f"sudo_askpass_path__{tmp}"
 
 
-def _note_interrupt(held: Held) -> None:
-    before = signal.getsignal(signal.SIGINT)
+_interruptible: list[Any] = []
 
-    def interrupt(number: int, frame: Any) -> None:
+
+def _note_interrupt(host: Any) -> None:
+    """Ctrl-C ends what runs on every connected host, and then this process.
+
+    pyinfra's own handler raises SystemExit in whichever greenlet is running; pyinfra 3.10 then waits until the command on
+    the host has ended by itself (seen: half a minute and more), which is what Ctrl-C is to prevent.
+    """
+    if not _interruptible:
+        signal.signal(signal.SIGINT, _interrupt)
+    _interruptible.append(host)
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    # A handler must not wait; a greenlet may.
+    gevent.spawn(_leave)
+
+
+def _leave() -> None:
+    for host in _interruptible:
+        held: Held = host.connector_data[_KEY]
+        if held.interrupted:
+            # The second Ctrl-C: the holder sees the end of the connection and does the same unseen.
+            os._exit(130)
         held.interrupted = True
-        if callable(before):
-            before(number, frame)
-
-    signal.signal(signal.SIGINT, interrupt)
+    for host in _interruptible:
+        release(host)
+    print("Exiting upon user request!", file=sys.stderr, flush=True)  # noqa: T201
+    os._exit(130)
 
 
 def hold(host: Any) -> None:
