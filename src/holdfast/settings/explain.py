@@ -63,7 +63,9 @@ def _limits(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:
         return ", ".join(repr(choice) for choice in typing.get_args(here))
     low = next((m.ge for m in metadata if hasattr(m, "ge")), None)
     high = next((m.le for m in metadata if hasattr(m, "le")), None)
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}.get(here, "")
+    # Only plain types have a name here: not Annotated[...], which need not be hashable either.
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    words = names.get(here, "") if isinstance(here, type) else ""
     if low is not None and high is not None:
         return f"{words} from {low} to {high}"
     return words

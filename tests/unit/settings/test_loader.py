@@ -85,6 +85,8 @@ def test_pci_addresses_get_their_domain() -> None:
         ({"tailscale": {"login_server": "http://ada:canary@nas"}}, ["gpu-box.tailscale.login_server", "'@'", "//…@nas"]),
         ({"local": True, "ssh": {"hostname": "other"}}, ["local: true", "ssh"]),
         ({"instances": {"coder": {"kv_type": "q5"}}}, ["'f16', 'q8_0', 'q4_0'"]),
+        ({"gpus": {"Left Card": "01:00.0"}}, ["gpu-box.gpus.Left Card"]),
+        ({"instances": {"coder": {"gpus": [7]}}}, ["gpu-box.instances.coder.gpus.0", "text"]),
         ({"depot": "ftp://nas/x"}, ["gpu-box.depot", "ftp://nas/x"]),
     ],
 )
