@@ -13,7 +13,7 @@ from holdfast.uv import find_uv
 # nothing is ever compiled on a workstation.
 _MACHINE = ["--python-version", "3.11", "--python-platform", "x86_64-manylinux_2_28", "--only-binary", ":all:"]
 LOCKED: dict[str, list[str]] = {
-    "holdfast": ["pyproject.toml", "--group", "dev", "--python-version", "3.11", "--universal"],
+    "holdfast": ["pyproject.toml", "--extra", "dev", "--python-version", "3.11", "--universal"],
     "open-webui": ["locks/python/open-webui.in", *_MACHINE, "--excludes", "locks/python/open-webui.excludes"],
     "aider": ["locks/python/aider.in", *_MACHINE],
     "uv": ["locks/python/uv.in", *_MACHINE],

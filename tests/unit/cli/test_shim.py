@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,9 +37,10 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def start(checkout: Path) -> tuple[str, int]:
+def start(checkout: Path, before: str = "") -> tuple[str, int]:
     """What it prints, and how often uv has made a venv up to now."""
-    env = {**os.environ, "PATH": f"{checkout}/tools:{os.environ['PATH']}", "HOME": str(checkout)}
+    path = f"{before}:{checkout}/tools:/usr/bin:/bin"
+    env = {k: v for k, v in os.environ.items() if k != "XDG_CACHE_HOME"} | {"PATH": path, "HOME": str(checkout)}
     done = subprocess.run([checkout / "holdfast", "status"], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip(), (checkout / "uv-started").read_text().split().count("pip")
@@ -51,3 +53,46 @@ def test_the_environment_is_made_once_and_again_when_it_is_broken_or_out_of_date
     assert start(checkout) == ("started -m holdfast status", 2)
     (checkout / "pyproject.toml").write_text("new")
     assert start(checkout) == ("started -m holdfast status", 3)
+
+
+def test_the_environment_has_the_uv_that_made_it_also_where_it_is_activated(checkout: Path) -> None:
+    start(checkout)
+    link = checkout / ".venv/bin/uv"
+    assert link.resolve() == checkout / "tools/uv"
+    link.unlink()
+    start(checkout)
+    # The link is never taken for a uv of the person's own: it would go away with the environment.
+    (checkout / "pyproject.toml").write_text("new")
+    (checkout / "tools/uv").rename(checkout / "elsewhere-uv")
+    link.unlink()
+    link.symlink_to(checkout / "elsewhere-uv")
+    cached = checkout / ".cache/holdfast"
+    number = subprocess.run(["cksum"], input="locks/python/uv.txt", capture_output=True, text=True, check=True).stdout.split()[0]
+    (cached / f"uv-{number}/bin").mkdir(parents=True)
+    shutil.copy(checkout / "elsewhere-uv", cached / f"uv-{number}/bin/uv")
+    start(checkout, before=f"{checkout}/.venv/bin")
+    assert link.resolve() == cached / f"uv-{number}/bin/uv"
+
+
+def uv_run(folder: Path) -> subprocess.CompletedProcess[str]:
+    """`uv run` of the environment's own uv in ``folder``, for a person who has no uv, without the network."""
+    path = f"{Path(sys.prefix, 'bin')}:/usr/bin:/bin"
+    env = {"PATH": path, "HOME": str(folder), "UV_OFFLINE": "1", "UV_CACHE_DIR": str(folder / "cache")}
+    words = ["uv", "run", "python", "-c", "import sys, pyinfra; print(sys.prefix)"]
+    return subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, check=False)
+
+
+def test_uv_run_takes_the_environment_as_the_lock_made_it(tmp_path: Path) -> None:
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    done = uv_run(tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()).resolve() == Path(sys.prefix).resolve()
+    assert not (tmp_path / "uv.lock").exists()
+    # The positive control: a project that uv manages is resolved anew, which needs the network.
+    text = (tmp_path / "pyproject.toml").read_text()
+    assert "managed = false" in text
+    (tmp_path / "pyproject.toml").write_text(text.replace("managed = false", "managed = true"))
+    (tmp_path / ".venv").unlink()
+    assert uv_run(tmp_path).returncode != 0

@@ -16,7 +16,7 @@ TOOLS = {"ruff", "mypy", "types-pyyaml"}
 def declared() -> set[str]:
     """Names of the direct dependencies, those for development among them."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-    words = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
+    words = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["dev"]]
     return {str(re.match(r"[\w.-]+", word)[0]) for word in words}  # type: ignore[index]
 
 
