@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+# How a plan begins what would stop an apply.
+STOPS = "an apply stops here"
+
 
 class HoldfastError(Exception):
     """A failure with a cause that the user can act on.
@@ -14,9 +17,9 @@ class HoldfastError(Exception):
         super().__init__(message)
         self.message, self.where, self.allowed, self.fix, self.code = message, where, allowed, fix, code
 
-    def render(self) -> str:
-        """The text for a terminal; always ends in a ``Fix:`` line."""
-        lines = [f"error: {_visible(self.message, keep=chr(10))}"]
+    def render(self, lead: str = "error") -> str:
+        """The text for a terminal, ``lead`` first; always ends in a ``Fix:`` line."""
+        lines = [f"{lead}: {_visible(self.message, keep=chr(10))}"]
         if self.where:
             lines.append(f"  at: {_visible(self.where)}")
         if self.allowed:

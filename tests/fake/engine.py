@@ -53,6 +53,11 @@ class Applied:
     def errors(self) -> list[dict[str, Any]]:
         return [event for event in self.events if event["event"] == "error"]
 
+    @property
+    def stops(self) -> list[dict[str, Any]]:
+        """What a plan said that an apply would stop at."""
+        return [event for event in self.events if event["event"] == "stop"]
+
 
 class _Tell(BaseStateCallback):
     """Tells the machine which operation is at work, for its log."""

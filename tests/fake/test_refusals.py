@@ -15,14 +15,29 @@ from holdfast.depot.record import RELEASE
 
 
 def refused(machine: Machine, site: dict[str, Any]) -> dict[str, Any]:
-    """The one error of an apply that changed nothing. A plan says the same without failing."""
+    """The one error of an apply that changed nothing. A plan says the same first, without failing, and what waits for it."""
     plan, done = engine.run(machine, site, dry=True), engine.run(machine, site)
     assert done.failed
     assert machine.log == [], "refused before anything was changed"
     assert len(done.errors) == 1
     assert done.errors[0]["fix"]
-    assert set(plan.planned) > {event["name"] for event in done.events if event["event"] == "operation_failed"}
+    assert not plan.errors
+    assert same(plan.stops[0]) == same(done.errors[0])
+    assert not set(plan.planned) & {event["name"] for event in done.events if event["event"] == "operation_failed"}
+    assert set(plan.planned) >= WAITING
     return done.errors[0]
+
+
+# Pending on a bare machine, whatever stands in the way.
+WAITING = {
+    "Base | Install base packages", "Models: start | Declare the models", "Models: start | Start fetching the models",
+    "Tailscale | Add Tailscale's package repository", "Tailscale | Install tailscale", "Ollama | Install Ollama",
+    "Ollama | Run the coder", "Open WebUI | Run Open WebUI", "Models: wait | Wait for the models",
+}  # fmt: skip
+
+
+def same(event: dict[str, Any]) -> dict[str, Any]:
+    return {key: event[key] for key in ("message", "where", "allowed", "fix")}
 
 
 def test_no_cards(site: dict[str, Any]) -> None:
@@ -77,6 +92,24 @@ def test_no_join_key(python: bool, site: dict[str, Any], monkeypatch: pytest.Mon
     monkeypatch.delenv(world.KEY_VARIABLE)
     error = refused(world.machine(python=python), site)
     assert world.KEY_VARIABLE in error["message"] and "one-off key" in error["fix"]
+
+
+def test_a_plan_tells_every_obstacle_and_lists_what_it_would_without_any(
+    site: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two hashes, two digests, a card and a key that are missing; the tailnet's hash where it is needed, too."""
+    machine = world.machine(python=False)
+    free = engine.run(machine, site, dry=True)
+    assert not free.stops
+    monkeypatch.delenv(world.KEY_VARIABLE)
+    held = engine.run(machine, {**site, "depot": "", "models": {}, "require_gpu": True}, dry=True)
+    assert held.planned == free.planned, "a plan that stops is a whole plan"
+    assert not held.errors and machine.changes == 0
+    said = "\n".join(dict.fromkeys(stop["message"] for stop in held.stops))
+    assert len(said.splitlines()) == 5
+    for word in ("SHA-256 of ollama", "SHA-256 of tailscale-keyring", "qwen2.5-coder:32b", "deepseek-r1:70b", world.KEY_VARIABLE):
+        assert said.count(word) == 1
+    assert all(stop["fix"] for stop in held.stops)
 
 
 def test_the_same_settings_without_the_obstacle(site: dict[str, Any]) -> None:

@@ -15,13 +15,15 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 @dataclass
 class Result:
-    """One run that ended well. ``pending`` and ``changed``: names of operations; ``seconds`` by component."""
+    """One run that ended well. ``pending`` and ``changed``: names of operations; ``seconds`` by component; ``stops``: what a
+    plan found that an apply would stop at."""
 
     pending: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     operations: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     diffs: list[dict[str, Any]] = field(default_factory=list)
+    stops: list[HoldfastError] = field(default_factory=list)
 
 
 def read_result(text: str, host: str, log: Path, said: str = "") -> Result:

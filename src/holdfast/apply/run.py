@@ -32,6 +32,8 @@ class Run:
     seconds: dict[str, float] = field(default_factory=dict)
     diffs: list[dict[str, Any]] = field(default_factory=list)
     errors: list[HoldfastError] = field(default_factory=list)
+    # What a plan says would stop an apply, each once.
+    stops: list[HoldfastError] = field(default_factory=list)
     failed: str = ""
     # Number of the operation that runs, of how many; and what was last waited for.
     at: tuple[int, int] = (0, 0)
@@ -120,6 +122,7 @@ def _pyinfra(
     result = read_result(text, host, log, said)
     result.seconds.update(run.seconds)
     result.diffs.extend(run.diffs)
+    result.stops.extend(run.stops)
     return result
 
 
@@ -146,6 +149,12 @@ def parse_events(lines: Any) -> Iterator[dict[str, Any]]:
             yield event
 
 
+def told(event: dict[str, Any]) -> HoldfastError:
+    """The error that an event carries."""
+    message, where, allowed, fix = (str(event.get(k, "")) for k in ("message", "where", "allowed", "fix"))
+    return HoldfastError(message, where=where, allowed=allowed, fix=fix)
+
+
 def handle(
     event: dict[str, Any], run: Run, progress: Progress, ask: Ask, write: Callable[[str], Any], flush: Callable[[], Any]
 ) -> None:
@@ -169,8 +178,11 @@ def handle(
     elif kind == "operation_failed":
         run.failed = name
     elif kind == "error":
-        message, where, allowed, fix = (str(event.get(k, "")) for k in ("message", "where", "allowed", "fix"))
-        run.errors.append(HoldfastError(message, where=where, allowed=allowed, fix=fix))
+        run.errors.append(told(event))
+    elif kind == "stop":
+        stop = told(event)
+        if stop.render() not in (known.render() for known in run.stops):
+            run.stops.append(stop)
     elif kind == "diff":
         run.diffs.append(event)
     elif kind == "bytes":

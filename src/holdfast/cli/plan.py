@@ -7,16 +7,19 @@ import difflib
 from typing import Any
 
 from holdfast.apply import run as runner
+from holdfast.apply.result import Result
 from holdfast.cli import hosts
 from holdfast.cli.outcome import Outcome
 from holdfast.cli.parser import add_host
 from holdfast.cli.password import Asker
 from holdfast.cli.show import Shown
 from holdfast.cli.up import log_of
+from holdfast.errors import STOPS
 
 ABOUT = """\
 Says what `up` would change on a machine, and changes nothing. Files are shown as a diff; of a file that holds a secret
-only its name is. Exit 3 when changes are pending, 0 when the machine is as described.
+only its name is. What an apply would stop at is told at the end, before anything is changed. Exit 3 when changes are
+pending or an apply would stop, 0 when the machine is as described.
 
   ./holdfast plan gpu-box
   ./holdfast plan gpu-box --set instances.coder.context=8192
@@ -36,15 +39,25 @@ def run(args: argparse.Namespace, progress: Shown) -> Outcome:
     hosts.settings(name)
     with progress.phase("plan"):
         result = runner.plan(name, log=log_of("plan", name), progress=progress, ask=Asker(progress))
-    data = {"host": name, "pending": result.pending, "operations": result.operations, "diffs": result.diffs}
+    return outcome(name, result)
+
+
+def outcome(name: str, result: Result) -> Outcome:
+    """Diffs and pending operations, then what an apply would stop at; exit code 3 for either."""
+    stops = [{"message": e.message, "where": e.where, "allowed": e.allowed, "fix": e.fix} for e in result.stops]
+    data = {
+        "host": name, "pending": result.pending, "operations": result.operations, "diffs": result.diffs, "stops": stops,
+    }  # fmt: skip
     lines = [text for diff in result.diffs for text in shown(diff)]
+    lines += [f"would change: {operation}" for operation in result.pending]
     if result.pending:
-        lines += [f"would change: {operation}" for operation in result.pending]
         count = f"{len(result.pending)} of {result.operations} operations"
-        lines.append(f"{count} would change {name}; make it so: ./holdfast up {name}")
-    else:
+        how = f"once the apply is no longer stopped ({len(stops)} below)" if stops else f"make it so: ./holdfast up {name}"
+        lines.append(f"{count} would change {name}; {how}")
+    elif not stops:
         lines.append(f"{name} is as described: {result.operations} operations, nothing to change")
-    return Outcome(data, lines, PENDING if result.pending else 0)
+    lines += [error.render(STOPS) for error in result.stops]
+    return Outcome(data, lines, PENDING if result.pending or stops else 0)
 
 
 def shown(diff: dict[str, Any]) -> list[str]:

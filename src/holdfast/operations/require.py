@@ -8,7 +8,7 @@ from pyinfra import host
 from pyinfra.api import FunctionCommand, operation
 
 from holdfast.errors import HoldfastError
-from holdfast.operations.failing import fail
+from holdfast.operations.failing import fail, stop
 
 
 @operation()
@@ -17,4 +17,11 @@ def require(problem: HoldfastError | None) -> Iterator[FunctionCommand]:
     if problem is None:
         host.noop("nothing stands in the way")
         return
+    yield from stop(problem)
+
+
+@operation()
+def unknowable(problem: HoldfastError) -> Iterator[FunctionCommand]:
+    """In place of an operation that nobody can spell out because of ``problem``: pending in a plan. An apply has been
+    stopped by it before."""
     yield fail(problem)

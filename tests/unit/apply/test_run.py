@@ -92,6 +92,9 @@ def test_events_become_steps_seconds_and_errors() -> None:
         {"event": "operation_end", "name": "Ollama | Run", "changed": True, "seconds": 1.5},
         {"event": "operation_end", "name": "Ollama | Wait", "changed": False, "seconds": 0.5},
         {"event": "error", "host": "h", "message": "no", "fix": "do"},
+        {"event": "stop", "host": "h", "message": "not yet", "where": "w", "allowed": "", "fix": "do"},
+        {"event": "stop", "host": "h", "message": "not yet", "where": "w", "allowed": "", "fix": "do"},
+        {"event": "stop", "host": "h", "message": "not yet", "where": "v", "allowed": "", "fix": "do"},
         {"event": "sudo_password", "user": "ada", "host": "h", "again": False},
         {"event": "diff", "path": "/x"},
     ]
@@ -100,6 +103,7 @@ def test_events_become_steps_seconds_and_errors() -> None:
     assert told.steps == [(1, 2, "Ollama | Run")]
     assert run.seconds == {"Ollama": 2.0}
     assert [error.fix for error in run.errors] == ["do"]
+    assert [(stop.message, stop.where) for stop in run.stops] == [("not yet", "w"), ("not yet", "v")], "each once"
     assert written == ["ada@h\n"]
     assert run.diffs == [{"event": "diff", "path": "/x"}]
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from holdfast.apply.result import Result
 from holdfast.cli import hosts, init, pci, plan, remote, test, verify
 from holdfast.cli.findings import findings
 from holdfast.cli.show import Plain
@@ -71,6 +72,21 @@ def test_a_plan_shows_a_diff_and_never_a_secret() -> None:
     assert "\n-b\n+c" in text
     secret = {**open_file, "secret": True, "before": "Canary", "after": "Canary2"}
     assert "Canary" not in "\n".join(plan.shown(secret))
+
+
+def test_a_plan_ends_with_what_would_stop_the_apply() -> None:
+    stop = HoldfastError("no hash", where="lock", allowed="one", fix="compute it")
+    found = plan.outcome("box", Result(pending=["A | one"], operations=2, stops=[stop]))
+    assert found.code == 3
+    assert found.data["stops"] == [{"message": "no hash", "where": "lock", "allowed": "one", "fix": "compute it"}]
+    assert found.lines[0] == "would change: A | one"
+    assert "up box" not in found.lines[1]
+    assert found.lines[2] == "an apply stops here: no hash\n  at: lock\n  allowed: one\nFix: compute it"
+    # Also of a machine on which nothing is pending; and without one all is as ever.
+    assert plan.outcome("box", Result(operations=2, stops=[stop])).code == 3
+    assert "as described" not in "".join(plan.outcome("box", Result(operations=2, stops=[stop])).lines)
+    assert plan.outcome("box", Result(operations=2)).code == 0
+    assert "./holdfast up box" in plan.outcome("box", Result(pending=["A | one"], operations=2)).lines[-1]
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,14 @@ def test_committed_lock_claims_nothing_and_an_apply_stops_there() -> None:
     assert caught.value.fix.startswith(f"./holdfast depot update {CODER}")
 
 
+def test_every_model_without_a_digest_is_named_in_one_error() -> None:
+    found, problem = pins.digests(workstation(pins={}), {CODER: pins.Model(CODER, "", (), "MIT")})
+    assert problem is not None
+    assert found == {CODER: pins.UNVERIFIED, REASONER: pins.UNVERIFIED}
+    assert f"{CODER} (unverified), {REASONER} (in no lock)" in problem.message
+    assert f"depot update {CODER} {REASONER}" in problem.fix
+
+
 def test_pins_of_the_site_come_first() -> None:
     known = {name: pins.Model(name, ONE, (), "MIT") for name in (CODER, REASONER)}
     assert pins.pinned(workstation(), known) == {CODER: ONE, REASONER: ONE}

@@ -21,9 +21,7 @@ def models_preflight(ws: Workstation) -> None:
 @deploy("Models: start")
 def start_pull(ws: Workstation) -> None:
     """Declare the models and let the puller run on its own: it survives the loss of SSH, and a reboot."""
-    pull, problem = _pull(ws)
-    if problem is not None:
-        return  # models_preflight has stopped this host
+    pull, _ = _pull(ws)
     settings = files.settings(ws, pull.models)
     place(
         name="Declare the models",
@@ -39,13 +37,10 @@ def start_pull(ws: Workstation) -> None:
 @deploy("Models: wait")
 def await_pull(ws: Workstation) -> None:
     """Comes last."""
-    pull, problem = _pull(ws)
-    if problem is None:
-        wait(name="Wait for the models", pull=pull, patience_s=ws.models.patience_s)
+    wait(name="Wait for the models", pull=_pull(ws)[0], patience_s=ws.models.patience_s)
 
 
 def _pull(ws: Workstation) -> tuple[Pull, HoldfastError | None]:
-    try:
-        return Pull(files.STORE, files.STATUS, files.UNIT, pins.pinned(ws)), None
-    except HoldfastError as error:
-        return Pull(files.STORE, files.STATUS, files.UNIT, {}), error
+    """What is to be there. Where digests are not known models_preflight stops an apply, and a plan lists what waits."""
+    digests, problem = pins.digests(ws)
+    return Pull(files.STORE, files.STATUS, files.UNIT, digests), problem

@@ -59,22 +59,29 @@ def declared(ws: Workstation) -> list[str]:
     return list(dict.fromkeys(instance.model for instance in ws.instances.values()))
 
 
-def pinned(ws: Workstation, models: Mapping[str, Model] | None = None) -> dict[str, str]:
-    """Model -> manifest digest for every declared model; the site's own pins first. Raises for one without a digest."""
+def digests(ws: Workstation, models: Mapping[str, Model] | None = None) -> tuple[dict[str, str], HoldfastError | None]:
+    """Model -> manifest digest for every declared model, the site's own pins first; UNVERIFIED for one that nobody knows the
+    digest of, and then the error that names all of those."""
     known = lock() if models is None else models
-    out = {}
-    for name in declared(ws):
-        digest = ws.models.pins.get(name) or (known[name].manifest if name in known else "")
-        if not digest:
-            state = UNVERIFIED if name in known else "in no lock"
-            raise HoldfastError(
-                f"the manifest digest of {name} is {state}: nobody has computed it from the bytes yet",
-                where=f"{name} in {LOCK}",
-                allowed="sha256: and 64 hexadecimal digits",
-                fix=f"./holdfast depot update {name}, or pin it in hosts.yml: models: {{pins: {{{name!r}: 'sha256:…'}}}}",
-            )
-        out[name] = digest
-    return out
+    found = {name: ws.models.pins.get(name) or (known[name].manifest if name in known else "") for name in declared(ws)}
+    lacking = [name for name, digest in found.items() if not digest]
+    if not lacking:
+        return found, None
+    states = ", ".join(f"{name} ({UNVERIFIED if name in known else 'in no lock'})" for name in lacking)
+    problem = HoldfastError(
+        f"manifest digests are not known: {states}; nobody has computed them from the bytes yet",
+        where=str(LOCK), allowed="sha256: and 64 hexadecimal digits",
+        fix=f"./holdfast depot update {' '.join(lacking)}, or pin in hosts.yml: models: {{pins: {{{lacking[0]!r}: 'sha256:…'}}}}",
+    )  # fmt: skip
+    return {name: digest or UNVERIFIED for name, digest in found.items()}, problem
+
+
+def pinned(ws: Workstation, models: Mapping[str, Model] | None = None) -> dict[str, str]:
+    """As digests(), but raises the error."""
+    found, problem = digests(ws, models)
+    if problem is not None:
+        raise problem
+    return found
 
 
 def update(name: str, registry: str, user_agent: str, file: Path = LOCK) -> str:

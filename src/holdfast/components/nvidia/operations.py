@@ -11,7 +11,7 @@ from holdfast.components.nvidia.classify import Finding, classify
 from holdfast.components.nvidia.facts import Cards, NvidiaCards, NvidiaState
 from holdfast.errors import HoldfastError
 from holdfast.operations.events import emit
-from holdfast.operations.failing import fail
+from holdfast.operations.failing import fail, stop
 
 
 @operation()
@@ -24,7 +24,7 @@ def require_devices(gpus: Mapping[str, str], required: bool) -> Iterator[Functio
     if problem is None:
         host.noop("the machine has what the settings need")
         return
-    yield fail(problem)
+    yield from stop(problem)
 
 
 def obstacle(cards: Cards, gpus: Mapping[str, str]) -> HoldfastError | None:
@@ -67,6 +67,6 @@ def usable(gpus: Mapping[str, str], required: bool, minimum_driver: int) -> Iter
     finding = classify(machine, gpus, minimum_driver)
     emit("note", host=host.name, message=f"nvidia: {finding.words}")
     if required and not finding.usable:
-        yield fail(refusal(finding))
+        yield from stop(refusal(finding))
         return
     host.noop("; ".join([finding.words, *(finding.problems if finding.state != "no_gpu" else ())]))

@@ -8,13 +8,13 @@ from holdfast import depot
 from holdfast.components.ollama import files
 from holdfast.components.ollama.instances import retire
 from holdfast.components.ollama.operations import require_cuda
-from holdfast.depot import Artifact
+from holdfast.depot import Artifact, lock
 from holdfast.errors import HoldfastError
 from holdfast.operations.account import account
 from holdfast.operations.answers import answers
 from holdfast.operations.place import place
 from holdfast.operations.release import release
-from holdfast.operations.require import require
+from holdfast.operations.require import require, unknowable
 from holdfast.operations.unit import unit
 from holdfast.settings import Workstation
 
@@ -30,16 +30,20 @@ def ollama_preflight(ws: Workstation) -> None:
 @deploy("Ollama")
 def ollama(ws: Workstation) -> None:
     """Every instance answers at the end; which models it has is the store's matter."""
-    artifact, _ = _release(ws)
-    if artifact is None:
-        return  # ollama_preflight has stopped this host
+    artifact, problem = _release(ws)
+    # Without one, ollama_preflight stops an apply, and a plan still lists what waits for it: as changes, since what runs
+    # now cannot be compared with what nobody knows.
+    sha256 = artifact.sha256 if artifact else lock.UNVERIFIED
     account(name="Create the account ollama", user="ollama", home="/var/lib/holdfast/ollama", groups=files.GROUPS)
-    release(name="Install Ollama", artifact=artifact, dest=files.DEST)
-    place(name="Write Ollama's units and environments", entries=files.entries(ws, artifact.sha256))
+    if artifact is not None:
+        release(name="Install Ollama", artifact=artifact, dest=files.DEST)
+    elif problem is not None:
+        unknowable(name="Install Ollama", problem=problem)
+    place(name="Write Ollama's units and environments", entries=files.entries(ws, sha256))
     retire(name="Remove instances that are no longer declared", declared=list(ws.instances))
     for role, instance in ws.instances.items():
         name = files.unit_name(role)
-        config = files.config(ws, role, artifact.sha256)
+        config = files.config(ws, role, sha256)
         unit(name=f"Run the {role}", unit=name, config=config, program=files.PROGRAM)
         url = f"http://127.0.0.1:{instance.port}/api/version"
         answers(name=f"Wait for the {role}", url=url, timeout_s=ws.ollama.ready_timeout_s, unit=name)

@@ -10,7 +10,7 @@ from pyinfra.api import FunctionCommand, operation
 from holdfast.components.nvidia.facts import Cards, NvidiaCards
 from holdfast.depot.record import BUILT
 from holdfast.errors import HoldfastError
-from holdfast.operations.failing import fail
+from holdfast.operations.failing import stop
 
 
 @operation()
@@ -23,7 +23,7 @@ def require_cuda(origin: str) -> Iterator[FunctionCommand]:
     if problem is None:
         host.noop("this Ollama can use what the machine has")
         return
-    yield fail(problem)
+    yield from stop(problem)
 
 
 def obstacle(cards: Cards) -> HoldfastError | None:

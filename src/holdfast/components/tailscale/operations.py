@@ -15,7 +15,7 @@ from holdfast.components.tailscale.facts import CLI, TailnetNode
 from holdfast.components.tailscale.key import AuthKey, required
 from holdfast.errors import HoldfastError
 from holdfast.operations.events import emit
-from holdfast.operations.failing import fail, report
+from holdfast.operations.failing import report, stop
 
 # Joining, a drift of preferences and a wrong `serve` are three rounds; one more for what only shows after a rename.
 ROUNDS = 5
@@ -33,7 +33,7 @@ def require_key(reference: AuthKey | None) -> Iterator[FunctionCommand]:
         if node.member or (node.version and not node.backend):
             host.noop("the machine is in the tailnet: no key is needed")
             return
-        yield fail(error)
+        yield from stop(error)
         return
     host.noop("a join key is at hand")
 
