@@ -2,10 +2,13 @@
 
 from pyinfra.api.exceptions import InventoryError
 
+from holdfast.apply.limit import check_limits
 from holdfast.errors import HoldfastError
 from holdfast.settings.inventory import groups
 
 try:
-    globals().update(groups())
+    found = groups()
+    check_limits(found)
+    globals().update(found)
 except HoldfastError as error:
     raise InventoryError(error.render()) from None
