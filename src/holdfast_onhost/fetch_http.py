@@ -6,12 +6,14 @@ asked for anew at its origin (registries redirect blobs to such addresses).
 
 from __future__ import annotations
 
+import base64
 import http.client
 import io
 import os
 import re
 import ssl
 import urllib.parse
+import urllib.request
 from dataclasses import dataclass
 
 from holdfast_onhost.fetch_errors import FetchError
@@ -52,11 +54,11 @@ class Answer:
 
 
 def get(url: str, start: int = 0, end: int | None = None, headers: dict[str, str] | None = None,
-        timeout: float = 30) -> Answer:  # fmt: skip
+        timeout: float = 30, method: str = "GET") -> Answer:  # fmt: skip
     """Asks for the bytes from `start` to `end` (inclusive, None: to the last one).
 
-    `timeout` is in seconds without a byte.  Raises OSError or http.client.HTTPException for what may pass,
-    FetchError for what will not.
+    `timeout` is in seconds without a byte; `method` is GET or HEAD.  The proxies of the environment are used.
+    Raises OSError or http.client.HTTPException for what may pass, FetchError for what will not.
     """
     scheme = urllib.parse.urlsplit(url).scheme
     if scheme == "file":
@@ -66,22 +68,39 @@ def get(url: str, start: int = 0, end: int | None = None, headers: dict[str, str
     sent = {"User-Agent": "holdfast", "Accept-Encoding": "identity", **(headers or {})}
     if start or end is not None:
         sent["Range"] = f"bytes={start}-{'' if end is None else end}"
-    return _http(url, sent, timeout, _HOPS)
+    return _http(method, url, sent, timeout, _HOPS)
 
 
-def _http(url: str, headers: dict[str, str], timeout: float, hops: int) -> Answer:
+def _connection(url: str, timeout: float) -> tuple[http.client.HTTPConnection, str, dict[str, str]]:
+    """A connection for `url`, what to ask for on it, and the headers that a proxy wants."""
     parts = urllib.parse.urlsplit(url)
     if not parts.hostname:
         raise FetchError(f"{url}: no host in this address", "correct the address")
-    connection: http.client.HTTPConnection
+    target = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
+    proxy = urllib.request.getproxies().get(parts.scheme, "")
+    if proxy and not urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
+        through = urllib.parse.urlsplit(proxy if "//" in proxy else "http://" + proxy)
+        account = (
+            urllib.parse.unquote(f"{through.username}:{through.password or ''}").encode() if through.username else b""
+        )
+        more = {"Proxy-Authorization": "Basic " + base64.b64encode(account).decode()} if account else {}
+        host, port = through.hostname or "", through.port or 80
+        if parts.scheme == "http":
+            return http.client.HTTPConnection(host, port, timeout=timeout), url, more
+        tunnel = http.client.HTTPSConnection(host, port, timeout=timeout, context=ssl.create_default_context())
+        tunnel.set_tunnel(parts.hostname, parts.port, more)
+        return tunnel, target, {}
     if parts.scheme == "https":
         context = ssl.create_default_context()
-        connection = http.client.HTTPSConnection(parts.hostname, parts.port, timeout=timeout, context=context)
-    else:
-        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout)
-    target = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
+        return http.client.HTTPSConnection(parts.hostname, parts.port, timeout=timeout, context=context), target, {}
+    return http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout), target, {}
+
+
+def _http(method: str, url: str, headers: dict[str, str], timeout: float, hops: int) -> Answer:
+    parts = urllib.parse.urlsplit(url)
+    connection, target, more = _connection(url, timeout)
     try:
-        connection.request("GET", target, headers=headers)
+        connection.request(method, target, headers={**headers, **more})
         response = connection.getresponse()
     except ssl.SSLCertVerificationError as error:
         connection.close()
@@ -99,7 +118,7 @@ def _http(url: str, headers: dict[str, str], timeout: float, hops: int) -> Answe
         if not target.startswith("https:" if parts.scheme == "https" else "http"):
             raise FetchError(f"{url}: refused to follow a redirect to {target}",
                              "take an address that leads to the file by http(s), and not from https to http")  # fmt: skip
-        answer = _http(target, headers, timeout, hops - 1)
+        answer = _http(method, target, headers, timeout, hops - 1)
         answer.redirected = True
         return answer
     first, total = _extent(response)
@@ -127,7 +146,9 @@ def _seconds(response: http.client.HTTPResponse) -> float:
 def _file(url: str, start: int) -> Answer:
     parts = urllib.parse.urlsplit(url)
     if parts.netloc not in ("", "localhost"):
-        raise FetchError(f"{url}: a file:// address of this machine has three slashes", "write it as file:///folder/file")
+        raise FetchError(
+            f"{url}: a file:// address of this machine has three slashes", "write it as file:///folder/file"
+        )
     path = urllib.parse.unquote(parts.path)
     try:
         body = open(path, "rb")  # noqa: SIM115 - closed by the caller, as a connection is

@@ -37,6 +37,8 @@ def fetch(names: Iterable[str] | None = None, progress: Progress = QUIET, *, bui
     with _alone(progress) as work:
         for pin in chosen:
             _one(pin, work, progress, build)
+        if names is None:
+            shutil.rmtree(_parts(), ignore_errors=True)  # unfinished downloads of pins that have moved since
         entries = record.load()
         return {p.name: _artifact(p, entries[p.name]) for p in chosen}
 
@@ -85,7 +87,8 @@ def _one(pin: Pin, work: Path, progress: Progress, build: bool) -> None:
         folder.mkdir()
         if not elsewhere:
             file = folder / pin.filename
-            download(pin.url, file, size=pin.size, sha256=pin.sha256, progress=progress)
+            part = _parts() / str(pin.sha256)
+            download(pin.url, file, size=pin.size, sha256=pin.sha256, part=part, progress=progress)
             built, origin = Built(file), record.RELEASE
         elif build and pin.builder:
             progress.note(f"{pin.name} {pin.version} is built here: {elsewhere}")
@@ -106,6 +109,11 @@ def _one(pin: Pin, work: Path, progress: Progress, build: bool) -> None:
     made = dataclasses.replace(made, stamps={f: record.stamp(record.root() / f) for f in made.files()})
     record.store(entries | {pin.name: made})
     shutil.rmtree(folder)
+
+
+def _parts() -> Path:
+    """Unfinished downloads, named by what they shall be; a later run goes on with them."""
+    return paths.cache_dir() / "depot-part"
 
 
 def _release_withheld(pin: Pin) -> str:

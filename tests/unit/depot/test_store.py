@@ -33,7 +33,7 @@ def test_release_is_taken_when_known_and_reachable(lab, vendor) -> None:
 
 def test_release_that_differs_stops_and_nothing_is_built_instead(lab, vendor) -> None:
     lab.pin(len(vendor.body), "f" * 64)
-    with pytest.raises(HoldfastError, match="wrong hash"):
+    with pytest.raises(HoldfastError, match="expected sha256"):
         depot.fetch(["tool"])
     assert lab.builds == [] and depot.recorded() == {}
     assert not [p for p in lab.cache.rglob("*") if p.is_file()]

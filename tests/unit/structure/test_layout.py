@@ -21,7 +21,7 @@ ARROWS: dict[str, set[str]] = {
     "settings": {"root", "components.options", "lab.state"},
     "operations": {"root", "depot"},
     "components": {"root", "settings", "operations", "depot", "holdfast_onhost"},
-    "depot": {"root"},
+    "depot": {"root", "holdfast_onhost"},
     "lab": {"root", "depot"},
     "apply": {"root", "settings", "operations"},
     "cli": {"root", "settings", "operations", "components", "depot", "lab", "apply"},
