@@ -13,8 +13,10 @@ ONHOST = ROOT / "src" / "holdfast_onhost"
 
 
 def hosts_file() -> Path:
-    """hosts.yml of this checkout; $HOLDFAST_HOSTS names another one."""
-    return Path(os.environ.get("HOLDFAST_HOSTS") or ROOT / "hosts.yml")
+    """hosts.yml of this checkout; $HOLDFAST_HOSTS names another one, from where the person stands (the shim says where)."""
+    named = os.environ.get("HOLDFAST_HOSTS", "")
+    # Not resolved: /dev/stdin and links stay what they are. "~" comes from where no shell has read the variable.
+    return Path(os.environ.get("HOLDFAST_CWD") or Path.cwd(), os.path.expanduser(named)) if named else ROOT / "hosts.yml"
 
 
 def _xdg(variable: str, fallback: str) -> Path:

@@ -36,11 +36,12 @@ def chosen(given: str | None) -> str:
             fix="name a host of hosts.yml, or start the throw-away machine: ./holdfast up", code=2,
         )  # fmt: skip
     if given == "@local":
-        here = [name for name, site in known.items() if site.get("local") is True]
-        if len(here) != 1:
-            found = f"{len(here)} hosts of hosts.yml say `local: true`" if here else "no host of hosts.yml says `local: true`"
-            raise HoldfastError(f"@local: {found}", where=str(hosts_file()), fix="./holdfast init @local", code=2)
-        return here[0]
+        # The loader lets one host say so at most.
+        here = next((name for name, site in known.items() if site.get("local") is True), "")
+        if not here:
+            no = "@local: no host of hosts.yml says `local: true`"
+            raise HoldfastError(no, where=str(hosts_file()), fix="./holdfast init @local", code=2)
+        return here
     # The error of an unknown name lists the known ones.
     return load(given).name
 

@@ -6,6 +6,7 @@ import argparse
 import os
 import re
 import sys
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -17,7 +18,7 @@ from holdfast.cli.show import Shown
 from holdfast.errors import HoldfastError
 from holdfast.paths import hosts_file
 from holdfast.settings.document import parse_mapping, read_mapping
-from holdfast.settings.loader import resolve, site
+from holdfast.settings.loader import one_local, resolve, site
 from holdfast.settings.workstation import NAME
 
 ABOUT = """\
@@ -47,6 +48,8 @@ def run(args: argparse.Namespace, progress: Shown) -> Outcome:
     # A name that no host may have would make every other command fail; said before the machine is asked anything.
     site(name, {}, str(file))
     known = read_mapping(file) if file.exists() else {}
+    one_local({**known, name: {"local": args.host == "@local"}}, str(file))
+    writable(file)
     if name in known and not args.yes:
         ask_to_replace(name, progress)
     with progress.phase("look"):
@@ -158,7 +161,21 @@ def write(name: str, found: dict[str, Any]) -> None:
     if parse_mapping(new.encode(), str(file)).get(name) != found:
         raise HoldfastError(f"{file} is written in a way that cannot be edited safely", fix=f"add {name} by hand")
     temporary = file.with_name(f".{file.name}.new")
-    temporary.write_text(new, "utf-8")
-    temporary.replace(file)
+    try:
+        temporary.write_text(new, "utf-8")
+        temporary.replace(file)
+    except OSError as error:
+        raise _unwritable(file, error.strerror or str(error)) from None
 
 
+def writable(file: Path) -> None:
+    """Raises HoldfastError where hosts.yml could not be written: said before the machine is looked at."""
+    if not file.parent.is_dir():
+        raise _unwritable(file, f"there is no folder {file.parent}")
+    if not os.access(file.parent, os.W_OK):
+        raise _unwritable(file, f"no file can be made in {file.parent}")
+
+
+def _unwritable(file: Path, why: str) -> HoldfastError:
+    fix = f"let HOLDFAST_HOSTS name a file in a folder that {who()} may write to, or make {file.parent} writable"
+    return HoldfastError(f"{file} cannot be written: {why}", where=str(file.parent), fix=fix)

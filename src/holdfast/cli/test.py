@@ -11,9 +11,11 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from holdfast import depot
 from holdfast.cli.outcome import Outcome
 from holdfast.cli.show import Shown
-from holdfast.paths import ROOT, state_dir
+from holdfast.errors import HoldfastError
+from holdfast.paths import ROOT, cache_dir, state_dir
 
 ABOUT = """\
 Runs every test of Holdfast, cheapest first, and goes on after a red one. A test machine called `test` is built for the
@@ -25,6 +27,8 @@ last rung and removed after it; hosts.yml is not read.
   ./holdfast test --soak 20          the random and the long ones, 20 times as often
   ./holdfast test -- -k tailnet      words after -- go to pytest
 """
+# The whole ladder, in seconds: with everything cached, and with nothing.
+WARM_S, COLD_S = 15 * 60, 60 * 60
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,8 @@ class Rung:
 def rungs(extra: list[str]) -> list[Rung]:
     """The ladder, cheapest first."""
     python = sys.executable
-    pytest = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=5"]
+    # What fails says so at once: the last rung is minutes long.
+    pytest = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "holdfast.cli.test_report", "--durations=5"]
     return [
         Rung("style", "ruff and mypy", [[python, "-m", "ruff", "check", "."], [python, "-m", "mypy"]]),
         Rung("unit", "pure", [[*pytest, "tests/unit", *extra]]),
@@ -60,9 +65,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, progress: Shown) -> Outcome:
     chosen = [rung for rung in rungs(args.pytest) if not args.rung or rung.name in args.rung]
-    if any(rung.name == "lab" for rung in chosen) and os.environ.get("HOLDFAST_KEEP_LAB") != "1":
-        # One that a run before this left behind, killed perhaps, is of that run's making and not of this code's.
-        leftover()
+    if any(rung.name == "lab" for rung in chosen):
+        root_only()
+        if os.environ.get("HOLDFAST_KEEP_LAB") != "1":
+            # One that a run before this left behind, killed perhaps, is of that run's making and not of this code's.
+            leftover()
+    whole = not (args.rung or args.soak or args.pytest)
+    budget = budget_s() if whole else None
     results = []
     for rung in chosen:
         if not args.json:
@@ -76,8 +85,34 @@ def run(args: argparse.Namespace, progress: Shown) -> Outcome:
         lines += [f"skipped in {result['name']}: {text}" for text in result["skipped"]]
     if failed:
         lines.append("Fix: the first red test says what is wrong; again with only that: ./holdfast test --rung NAME -- -k WORD")
-    lines.append(f"{passed} passed, {failed} failed")
-    return Outcome({"rungs": results, "passed": passed, "failed": failed}, lines, 1 if failed else 0)
+    total = round(sum(result["seconds"] for result in results), 1)
+    lines += [f"{spent(total, budget)}", f"{passed} passed, {failed} failed"]
+    data = {"rungs": results, "passed": passed, "failed": failed, "seconds": total, "budget_s": budget}
+    return Outcome(data, lines, 1 if failed else 0)
+
+
+def budget_s() -> int:
+    """How long all of it may take, in seconds: more where base trees and the depot must be made first."""
+    cold = not any((cache_dir() / "trees").glob("[a-z]*")) or not depot.recorded()
+    return COLD_S if cold else WARM_S
+
+
+def spent(total: float, budget: int | None) -> str:
+    """The seconds in words, against the budget where the whole ladder was climbed. Told only: a slow computer is no fault."""
+    if budget is None:
+        return f"total  {total:8.1f} s"
+    kind = "nothing was cached" if budget == COLD_S else "caches were warm"
+    return f"total  {total:8.1f} s of {budget} s ({kind}){'' if total <= budget else ': OVER BUDGET'}"
+
+
+def root_only() -> None:
+    """Raises HoldfastError where the last rung could not build its machine: said before the others take their minutes."""
+    if os.geteuid() != 0:
+        raise HoldfastError(
+            "the rung lab needs root on this computer (it builds a throw-away machine)", where="./holdfast test",
+            allowed="without root: --rung style, --rung unit, --rung fake",
+            fix="sudo ./holdfast test, or ./holdfast test --rung style --rung unit --rung fake",
+        )  # fmt: skip
 
 
 def leftover() -> None:
@@ -90,9 +125,9 @@ def leftover() -> None:
 
 
 def environment(soak: int) -> dict[str, str]:
-    """What tests are told. hosts.yml of this checkout is nobody's business here."""
+    """What tests are told. hosts.yml of this checkout is nobody's business here; a red test's reason waits in no buffer."""
     env = {k: v for k, v in os.environ.items() if not k.startswith("HOLDFAST_") or k == "HOLDFAST_KEEP_LAB"}
-    env |= {"HOLDFAST_HOSTS": str(ROOT / "tests" / "no-hosts.yml"), "PYTHONPATH": str(ROOT / "src")}
+    env |= {"HOLDFAST_HOSTS": str(ROOT / "tests" / "no-hosts.yml"), "PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "1"}
     return env | ({"HOLDFAST_SOAK": str(soak)} if soak else {})
 
 
@@ -152,5 +187,3 @@ def counts(text: str, status: int, *, is_pytest: bool, words: bool = False) -> d
     if status not in ((0, 5) if words else (0,)) and not failed:
         failed = 1
     return {"passed": number.get("passed", 0), "failed": failed}
-
-

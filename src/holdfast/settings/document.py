@@ -13,17 +13,19 @@ MAX_BYTES = 1 << 20
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader without aliases (they allow cycles and exponential growth) and without silently doubled keys."""
+    """SafeLoader without aliases (they allow cycles and exponential growth), without tags, and without silently doubled keys."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.events.AliasEvent):
             event = self.peek_event()  # type: ignore[no-untyped-call]
-            raise yaml.MarkedYAMLError(problem="an alias (*name) is not allowed here", problem_mark=event.start_mark)
+            raise _refused(f"an alias (*{event.anchor:.60}) is not allowed here", event, "write out what it stands for")
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                raise _refused("a merge key (<<) is not allowed here", key_node, "write out the keys that it would bring")
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str):
                 raise yaml.MarkedYAMLError(problem=f"key {key!r:.60} is not a word", problem_mark=key_node.start_mark)
@@ -33,6 +35,18 @@ class _Loader(yaml.SafeLoader):
                 )
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+    def refuse_tag(self, node: Any) -> Any:
+        """What has a tag that no settings have, as `!name` or, for a few words such as `<<` and `=`, by itself."""
+        short = str(node.tag).removeprefix("tag:yaml.org,2002:")
+        raise _refused(f"a value with the tag {short!r:.60} is not allowed here", node, "take the tag out, or quote the value")
+
+
+_Loader.add_constructor(None, _Loader.refuse_tag)
+
+
+def _refused(problem: str, at: Any, fix: str) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=at.start_mark, note=fix)
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
@@ -61,6 +75,8 @@ def parse_mapping(raw: bytes, where: str) -> dict[str, Any]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f"{where}:{mark.line + 1}:{mark.column + 1}" if mark else where
+        if error.note:
+            raise SettingsError(str(error.problem), where=place, allowed="plain YAML", fix=f"{error.note}: {place}") from None
         raise SettingsError(f"not valid YAML: {error.problem}", where=place, fix=f"correct {place}") from None
     except yaml.YAMLError as error:
         raise SettingsError(f"not valid YAML: {str(error)[:200]}", where=where, fix=f"correct {where}") from None

@@ -23,6 +23,15 @@ from holdfast.settings.workstation import NAME, Workstation
 RESERVED = {"all", "inventory", "lab", "test"}
 
 
+class UnknownHost(SettingsError):
+    """A name that no host has; ``near`` is the known one that looks most like it, or empty."""
+
+    def __init__(self, name: str, known: list[str]) -> None:
+        self.name, self.near = name, next(iter(difflib.get_close_matches(name, known, n=1)), "")
+        fix = f"./holdfast plan {self.near}" if self.near else f"add it to {hosts_file()} (hosts.example.yml shows how)"
+        super().__init__(f"unknown host {name!r:.60}", allowed=", ".join(known) or "no host is known yet", fix=fix)
+
+
 @functools.cache
 def profiles() -> dict[str, dict[str, Any]]:
     """Every hardware profile: name -> its literals. Read once; not to be changed by who asks."""
@@ -48,6 +57,7 @@ def sites() -> dict[str, dict[str, Any]]:
                 fix=f"rename {lab.name} in {path}",
             )
         found[lab.name] = {**lab.site, "name": lab.name}
+    one_local(found, str(path))
     return {name: _with_set(name, site) for name, site in found.items()}
 
 
@@ -68,10 +78,39 @@ def site(name: str, block: Any, where: str) -> dict[str, Any]:
     return {**block, "name": name}
 
 
+def one_local(blocks: Mapping[str, Any], where: str) -> None:
+    """Raises SettingsError where two hosts say that they are this computer: pyinfra calls both of them @local."""
+    here = [name for name, block in blocks.items() if isinstance(block, dict) and block.get("local") is True]
+    if len(here) > 1:
+        raise SettingsError(
+            f"`local: true` stands in {len(here)} hosts: {', '.join(here)}", where=where,
+            allowed="one host at most: the computer that Holdfast runs on",
+            fix=f"keep it in one of them; remove the others, or write ssh: there in place of {here[1]}.local",
+        )  # fmt: skip
+
+
 def _with_set(name: str, site: dict[str, Any]) -> dict[str, Any]:
     """``up --set path=value`` arrives in the environment, for one host by name."""
-    given = json.loads(os.environ.get("HOLDFAST_SET") or "{}")
-    return merge(site, nested(given["values"])) if given.get("host") == name else site
+    host, values = given()
+    return merge(site, nested(values)) if host == name else site
+
+
+def given() -> tuple[str, dict[str, Any]]:
+    """$HOLDFAST_SET, in which a command hands its --set on: the host and {path: value}. ("", {}) where there is none."""
+    text = os.environ.get("HOLDFAST_SET", "")
+    if not text:
+        return "", {}
+    try:
+        found = json.loads(text)
+        host, values = found["host"], found["values"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        host, values = None, None
+    if not isinstance(host, str) or not isinstance(values, dict):
+        raise SettingsError(
+            f"HOLDFAST_SET is {text!r:.80}", where="the environment", allowed='{"host": NAME, "values": {PATH: VALUE}} in JSON',
+            fix="unset HOLDFAST_SET; another value for one run is --set PATH=VALUE",
+        )  # fmt: skip
+    return host, values
 
 
 def resolve(site: Mapping[str, Any], profile: Mapping[str, Any] | None = None, where: str = "") -> Workstation:
@@ -98,14 +137,12 @@ def load(name: str) -> Workstation:
     """The settings of the host called ``name``. An unknown name is an error that lists the known ones (exit code 2)."""
     known = sites()
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        fix = f"./holdfast … {near[0]}" if near else f"add it to {hosts_file()} (hosts.example.yml shows how)"
-        raise SettingsError(f"unknown host {name!r}", allowed=", ".join(known) or "no host is known yet", fix=fix)
+        raise UnknownHost(name, list(known))
     return usable(resolve(known[name], where=_where(name)))
 
 
 def _where(name: str) -> str:
     """The place a person would correct: hosts.yml, or the words of this very command."""
-    if json.loads(os.environ.get("HOLDFAST_SET") or "{}").get("host") == name:
+    if given()[0] == name:
         return f"--set, or {hosts_file()}"
     return str(hosts_file())

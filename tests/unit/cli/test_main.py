@@ -40,7 +40,7 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["upp"], "unknown word 'upp'"),
         (["up", "--wat"], "unknown argument '--wat'"),
         (["up", "nosuch"], "unknown host 'nosuch'"),
-        (["plan", "gpu-bx"], "Fix: ./holdfast … gpu-box"),
+        (["plan", "gpu-bx"], "Fix: ./holdfast plan gpu-box"),
         (["verify", "@local"], "no host of hosts.yml says `local: true`"),
         (["status"], "no throw-away machine is running"),
         (["up", "--set", "novalue"], "allowed: path=value"),

@@ -61,6 +61,10 @@ def test_any_value_anywhere_in_a_good_block(value: Any, path: list[str]) -> None
         (b"a: &x {b: 1}\nc: *x\n", "alias"),
         (b"a: &x [*x]\n", "alias"),
         (b"a: 1\na: 2\n", "twice"),
+        (b"a:\n  <<: {b: 1}\n", "a merge key (<<) is not allowed here\n  at: hosts.yml:2:3"),
+        (b"a:\n  <<: {b: 1}\n", "Fix: write out the keys that it would bring: hosts.yml:2:3"),
+        (b"a: <<\n", "a value with the tag 'merge' is not allowed here"),
+        (b"a: !mine {b: 1}\n", "a value with the tag '!mine' is not allowed here\n  at: hosts.yml:1:4"),
         (b"1: 2\n", "not a word"),
         (b"a: {b: [\n", "YAML"),
         ("a: ü\n".encode("latin-1"), "UTF-8"),
@@ -70,7 +74,7 @@ def test_any_value_anywhere_in_a_good_block(value: Any, path: list[str]) -> None
         (b"a: " + b"9" * 6000, "Fix"),
         (b"a: 2001-99-99\n", "Fix"),
         (b"#" * (MAX_BYTES + 1), "bytes"),
-        (b"a: !!python/object/apply:os.system [id]\n", "YAML"),
+        (b"a: !!python/object/apply:os.system [id]\n", "a value with the tag"),
     ],
 )
 def test_the_known_traps(raw: bytes, word: str) -> None:
