@@ -1,37 +1,34 @@
 #!/usr/bin/python3
 """models_pull.py SETTINGS: the declared models land in the store, checked, each visible only once it is whole.
 
-SETTINGS is JSON: {"store": PATH, "registry": URL, "limit": BYTES_PER_SECOND, "user_agent": TEXT,
-"models": [{"name": "MODEL:TAG", "manifest": "sha256:HEX"}, …]}.  For each model: manifest, then blobs, then the manifest's
-rename, which is what a server looks at.  What is there and right is not asked for: a second run needs no network.
-Progress: JSON lines on stdout, and the newest state in --status FILE.  Exit codes: 0, 1, 75 (try later).
+SETTINGS is JSON: {"store": PATH, "source": ADDRESS, "limit": BYTES_PER_SECOND, "user_agent": TEXT, "adopt": [PATHS],
+"models": [{"name": "MODEL:TAG", "manifest": "sha256:HEX"}, …]}; see models_manifest.Source for ADDRESS.  For each model:
+manifest, then blobs, then the manifest's rename, which is what a server looks at.  What is there and right is not asked
+for: a second run needs no network.  Progress: JSON lines on stdout, and the newest state in --status FILE.  Exit codes: 0,
+1, 75 (try later).
 """
 
 from __future__ import annotations
 
 import argparse
-import fcntl
-import hashlib
-import http.client
 import json
 import os
 import sys
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 if __package__ in (None, ""):  # run by its path: let the package be found
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from holdfast_onhost import fetch_disk, fetch_http, fetch_progress
+from holdfast_onhost import fetch_disk, fetch_progress, models_manifest
 from holdfast_onhost.fetch import Manner, fetch
-from holdfast_onhost.fetch_errors import FetchError, Unreachable
+from holdfast_onhost.fetch_errors import FetchError
+from holdfast_onhost.models_manifest import Source
 from holdfast_onhost.models_status import Status
 from holdfast_onhost.models_store import Blob, Name, Store, blobs_of
 
-_MANIFEST_MOST = 4 << 20  # bytes; Ollama's own are a thousand
-_NO_REGISTRY = "is models.registry the address of a registry of models, and does it let this machine in?"
-_ACCEPT = "application/vnd.docker.distribution.manifest.v2+json"
+_ONCE = Manner(stall=10, tries=1)  # before the unit counts as started: a network that is away must not hold up a boot
 
 
 @dataclass(frozen=True)
@@ -39,135 +36,126 @@ class Wanted:
     """A declared model and, once known, its manifest as the registry sent it."""
 
     text: str
-    name: Name
     digest: str
     raw: bytes = b""
 
     @property
-    def base(self) -> str:
-        return f"/v2/{self.name.space}/{self.name.model}"
+    def name(self) -> Name:
+        return Name.parse(self.text)
+
+
+def declared(settings: dict[str, Any]) -> list[Wanted]:
+    return [Wanted(model["name"], model["manifest"]) for model in settings["models"]]
+
+
+def known(model: Wanted, store: Store) -> bytes | None:
+    """The manifest with the pinned digest, if it is on this machine: as a model's, or kept while that is fetched."""
+    for raw in (store.manifest(model.name), store.kept_manifest(model.digest)):
+        if raw is not None and models_manifest.digest(raw) == model.digest:
+            return raw
+    return None
+
+
+def look_up(settings: dict[str, Any], store: Store, manner: Manner) -> list[Wanted]:
+    """Every declared model with its manifest; what comes from the source is kept.  Raises FetchError for a moved one."""
+    source = Source(settings["source"], settings["user_agent"])
+    out = []
+    for model in declared(settings):
+        raw = known(model, store)
+        if raw is None:
+            raw = models_manifest.read(model.text, source, manner)
+            got = models_manifest.digest(raw)
+            if got != model.digest:
+                raise FetchError(
+                    f"{model.text}: {source.address} serves the manifest {got}, pinned is {model.digest}",
+                    f"if the newer model is wanted: ./holdfast depot update {model.text}",
+                )
+            store.keep_manifest(got, raw)
+        out.append(replace(model, raw=raw))
+    return out
+
+
+def missing(wanted: list[Wanted], store: Store) -> dict[str, list[Blob]]:
+    """Model -> the blobs that are not in the store, or not right there.  Reads what was never checked before."""
+    found: dict[Blob, bool] = {}
+    out = {}
+    for model in wanted:
+        blobs = blobs_of(model.text, model.raw)
+        for blob in blobs:
+            if blob not in found:
+                found[blob] = store.good(blob)
+        out[model.text] = [blob for blob in blobs if not found[blob]]
+    store.save_checked()
+    return out
 
 
 def pull(settings: dict[str, Any], status: Status, manner: Manner | None = None) -> None:
     """Brings the store to what `settings` declares.  Raises FetchError."""
     store = Store(settings["store"])
+    source = Source(settings["source"], settings["user_agent"])
     manner = manner or Manner(limit=float(settings.get("limit") or 0))
-    manner = Manner(manner.stall, manner.tries, manner.pause, manner.limit, {"User-Agent": settings["user_agent"]})
-    with open(os.path.join(store.work, "lock"), "w", encoding="ascii") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        wanted = [_known(model, store, settings["registry"], manner) for model in settings["models"]]
-        needs = {model.text: [b for b in blobs_of(model.text, model.raw) if not store.good(b)] for model in wanted}
-        missing = {blob.hex: blob for blobs in needs.values() for blob in blobs}
-        kept = store.kept(missing.values())
-        total = sum(blob.size for blob in missing.values())
+    manner = replace(manner, headers=source.headers)
+    with store.alone():
+        wanted = look_up(settings, store, manner)
+        needs = missing(wanted, store)
+        due = {blob.hex: blob for blobs in needs.values() for blob in blobs}
+        total = sum(blob.size for blob in due.values())
         status.begin(total)
-        fetch_disk.require_room(total - kept, store.path, "models")
+        fetch_disk.require_room(total - store.kept(due.values()), store.path, "models")
         for model in wanted:
             for blob in needs[model.text]:
-                if missing.pop(blob.hex, None) is None:
+                if due.pop(blob.hex, None) is None:
                     continue  # models share their licence
-                _blob(blob, model, store, settings["registry"], status, manner)
+                status.file(model.text)
+                fetch(source.blob_url(model.name, blob), blob.size, blob.hex, store.blob_path(blob),
+                      part=store.part_path(blob), report=status.report, manner=manner)  # fmt: skip
+                store.note_checked(blob)
+                status.file_done(blob.size)
             if store.manifest(model.name) != model.raw:
                 store.place_manifest(model.name, model.raw)
+            store.forget_manifest(model.digest)
             store.save_checked()
             status.line("model", name=model.text, manifest=model.digest)
 
 
-def _blob(blob: Blob, model: Wanted, store: Store, registry: str, status: Status, manner: Manner) -> None:
-    url = f"{registry}{model.base}/blobs/sha256:{blob.hex}"
-    status.file(model.text)
-    fetch(url, blob.size, blob.hex, store.blob_path(blob), part=store.part_path(blob), report=status.report, manner=manner)
-    store.note_checked(blob)
-    status.file_done(blob.size)
-
-
-def _known(model: dict[str, str], store: Store, registry: str, manner: Manner) -> Wanted:
-    """The manifest with the pinned digest: the one in the store, or the registry's."""
-    wanted = Wanted(model["name"], Name.parse(model["name"]), model["manifest"])
-    raw = store.manifest(wanted.name)
-    if raw is None or _digest(raw) != wanted.digest:
-        raw = _manifest(wanted, registry, manner)
-    got = _digest(raw)
-    if got != wanted.digest:
-        raise FetchError(
-            f"{wanted.text}: {registry} serves the manifest {got}, pinned is {wanted.digest}",
-            f"if the newer model is wanted: ./holdfast depot update {wanted.text}",
-        )
-    return Wanted(wanted.text, wanted.name, wanted.digest, raw)
-
-
-def _digest(raw: bytes) -> str:
-    return "sha256:" + hashlib.sha256(raw).hexdigest()
-
-
-def _manifest(model: Wanted, registry: str, manner: Manner) -> bytes:
-    url = f"{registry}{model.base}/manifests/{model.name.tag}"
-    headers = {**manner.headers, "Accept": _ACCEPT}
-    failures = 0
-    while True:
-        try:
-            answer = fetch_http.get(url, headers=headers, timeout=manner.stall)
-            try:
-                return _body(answer, url, model)
-            finally:
-                answer.close()
-        except (OSError, http.client.HTTPException) as error:
-            failures += 1
-            if failures >= manner.tries:
-                raise Unreachable(
-                    f"{url}: {str(error) or type(error).__name__} ({failures} tries)",
-                    "check this machine's network and models.registry, then run the same again",
-                ) from error
-            time.sleep(min(30.0, manner.pause * 2 ** (failures - 1)))
-
-
-def _body(answer: fetch_http.Answer, url: str, model: Wanted) -> bytes:
-    if answer.status == 200:
-        parts = []
-        size = 0
-        while data := answer.read(1 << 16):
-            parts.append(data)
-            size += len(data)
-            if size > _MANIFEST_MOST:
-                raise FetchError(f"{url}: more than {_MANIFEST_MOST} bytes; that is no manifest", _NO_REGISTRY)
-        if answer.total is not None and size != answer.total:
-            raise OSError(f"the connection ended after {size} of {answer.total} bytes")
-        return b"".join(parts)
-    if answer.status == 404:
-        raise FetchError(f"{model.text}: {url} does not exist (HTTP 404)", "check the model's name and tag")
-    if answer.status == 412:
-        # ollama/ollama server/images.go: the registry refuses a client that is too old for the model.
-        raise FetchError(
-            f"{model.text}: the registry wants a newer Ollama for this model (HTTP 412 {answer.excerpt()})",
-            "move the pin of ollama: ./holdfast depot update ollama",
-        )
-    if answer.status == 429 or answer.status >= 500:
-        raise OSError(f"HTTP {answer.status} {answer.excerpt()}".strip())
-    raise FetchError(f"{url}: HTTP {answer.status} {answer.excerpt()}".strip(), _NO_REGISTRY)
+@contextmanager
+def told(status: Status, path: str, write: Callable[[str], object], code: list[int]) -> Iterator[None]:
+    """Failures of the block go to `status` and `write`; `code` becomes the exit code.  `path`: the settings' file."""
+    try:
+        yield
+    except FetchError as error:
+        status.end("failed", error.message, error.fix)
+        write(error.render() + "\n")
+        code[0] = error.code
+    except (OSError, ValueError, KeyError) as error:
+        wrong = FetchError(f"{path}: {error!r}", "./holdfast up HOST writes it anew")
+        status.end("failed", wrong.message, wrong.fix)
+        write(wrong.render() + "\n")
+        code[0] = 1
 
 
 def main(arguments: list[str] | None = None, write: Callable[[str], object] = sys.stderr.write) -> int:
     parser = argparse.ArgumentParser(prog="models_pull.py", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("settings", metavar="SETTINGS", help="JSON file, see the head of this program")
     parser.add_argument("--status", metavar="FILE", help="keep the newest state here")
+    parser.add_argument(
+        "--manifests", action="store_true", help="only look up what the models consist of, with one try"
+    )
     given = parser.parse_args(arguments)
     os.umask(0o022)  # a store that servers of another user cannot read is an empty one to them
-    status = Status(given.status, fetch_progress.line)
-    try:
+    status = Status(None if given.manifests else given.status, fetch_progress.line)
+    code = [0]
+    with told(status, given.settings, write, code):
         with open(given.settings, encoding="utf-8") as file:
             settings = json.load(file)
+        if given.manifests:
+            store = Store(settings["store"])
+            with store.alone():
+                look_up(settings, store, _ONCE)
+            return 0
         pull(settings, status)
-    except FetchError as error:
-        status.end("failed", error.message, error.fix)
-        write(error.render() + "\n")
-        return error.code
-    except (OSError, ValueError, KeyError) as error:
-        wrong = FetchError(f"{given.settings}: {error!r}", "./holdfast up HOST writes it anew")
-        status.end("failed", wrong.message, wrong.fix)
-        write(wrong.render() + "\n")
-        return 1
-    status.end("done")
-    return 0
+        status.end("done")
+    return code[0]
 
 
 if __name__ == "__main__":

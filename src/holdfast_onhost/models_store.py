@@ -8,11 +8,12 @@ Ollama takes every file there for a tag.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ _NAME = re.compile(
 )
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 PUBLIC_HOST = "registry.ollama.ai"
+_FOLDERS = ("blobs", "manifests")
 _ODD = "is models.registry the address of a registry of models? if so, pin another manifest of this model"
 
 
@@ -70,18 +72,34 @@ def blobs_of(name: str, raw: bytes) -> list[Blob]:
     return list({found[1]: Blob(found[1], size) for found, size in pairs if found}.values())
 
 
+def make(path: str) -> None:
+    """An empty store at `path`, for who knows that it belongs there."""
+    for folder in _FOLDERS:
+        os.makedirs(os.path.join(path, folder), 0o755, exist_ok=True)
+
+
 class Store:
-    """The folder `path`; it must exist, since an empty one made here could hide a disk that is not mounted."""
+    """The store at `path`.  It must be there: an empty one made here could hide a disk that is not mounted."""
 
     def __init__(self, path: str) -> None:
-        if not os.path.isdir(path):
-            raise FetchError(f"the model store {path} does not exist", "mount its disk, then ./holdfast up HOST")
+        for folder in ("", *_FOLDERS):
+            if not os.path.isdir(os.path.join(path, folder)):
+                raise FetchError(
+                    f"the model store {path} {f'has no folder {folder}' if folder else 'does not exist'}",
+                    "is its disk mounted? mount it, then ./holdfast up HOST",
+                )
         self.path, self.work = path, os.path.join(path, ".fetch")
-        for folder in ("blobs", "manifests", ".fetch"):
-            os.makedirs(os.path.join(path, folder), 0o755, exist_ok=True)
+        os.makedirs(self.work, 0o755, exist_ok=True)
         self._checked: dict[str, list[int]] = {}
         with contextlib.suppress(OSError, ValueError), open(self._list, encoding="ascii") as file:
             self._checked = dict(json.load(file))
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """No other program changes the store meanwhile; waits for one that does."""
+        with open(os.path.join(self.work, "lock"), "w", encoding="ascii") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     @property
     def _list(self) -> str:
@@ -100,6 +118,24 @@ class Store:
                 return file.read()
         except OSError:
             return None
+
+    def kept_manifest(self, digest: str) -> bytes | None:
+        """The manifest with this digest ("sha256:HEX") that was kept while its blobs are fetched."""
+        with contextlib.suppress(OSError), open(self._kept(digest), "rb") as file:
+            return file.read()
+        return None
+
+    def keep_manifest(self, digest: str, raw: bytes) -> None:
+        with open(self._kept(digest) + ".new", "wb") as file:
+            file.write(raw)
+        os.replace(self._kept(digest) + ".new", self._kept(digest))
+
+    def forget_manifest(self, digest: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._kept(digest))
+
+    def _kept(self, digest: str) -> str:
+        return os.path.join(self.work, "manifest-" + digest.replace(":", "-"))
 
     def place_manifest(self, name: Name, raw: bytes) -> None:
         """From here on every running server sees the model."""

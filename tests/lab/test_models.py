@@ -21,7 +21,7 @@ from holdfast import depot
 from holdfast.components.ollama import files
 from holdfast.lab.models import layout, make, registry, roles
 from holdfast.settings.loader import resolve
-from holdfast_onhost import fetch_progress
+from holdfast_onhost import fetch_progress, models_store
 from holdfast_onhost.fetch_errors import FetchError
 from holdfast_onhost.models_pull import pull
 from holdfast_onhost.models_status import Status
@@ -94,9 +94,9 @@ def running(tree: Path, folder: Path) -> Iterator[Ollama]:
 
 
 def fetched(store: Path, url: str, models: dict[str, str]) -> None:
-    store.mkdir(exist_ok=True)
+    models_store.make(str(store))
     settings = {
-        "store": str(store), "registry": url, "user_agent": "ollama/0.32.15 (amd64 linux)",
+        "store": str(store), "source": url, "user_agent": "ollama/0.32.15 (amd64 linux)",
         "models": [{"name": name, "manifest": pin} for name, pin in models.items()],
     }  # fmt: skip
     pull(settings, Status(None, fetch_progress.silent))

@@ -17,7 +17,8 @@ from holdfast.errors import HoldfastError
 from holdfast.lab.models import make, registry
 from holdfast.settings import Workstation
 from holdfast.settings.loader import resolve
-from holdfast_onhost import fetch_progress
+from holdfast_onhost import fetch_progress, models_store
+from holdfast_onhost.fetch import Manner
 from holdfast_onhost.models_pull import pull
 from holdfast_onhost.models_status import Status
 
@@ -63,23 +64,33 @@ def test_every_model_of_a_profile_is_in_the_lock() -> None:
     assert named <= pins.lock().keys()
 
 
-@pytest.mark.parametrize("text", ["", "[]", "x: {}", "x: {manifest: sha256:12, capabilities: [], licence: MIT}", ":\n\t:"])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "x: {}", "x: {manifest: sha256:12, capabilities: [], licence: MIT}", ":\n\t:"]
+)
 def test_lock_that_is_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "models.yml").write_text(text)
     with pytest.raises(HoldfastError, match=r"lock|manifest"):
         pins.lock(tmp_path / "models.yml")
 
 
-def test_update_writes_the_digest_of_the_bytes_and_nothing_else(tmp_path: Path) -> None:
+def test_update_writes_the_digest_of_the_bytes_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pins, "MANNER", Manner(tries=3, pause=0.001))
     served = make(tmp_path / "served")
     copy = tmp_path / "models.yml"
     copy.write_text(pins.LOCK.read_text())
     with registry.serving(tmp_path / "served") as server:
+        server.behaviour.manifest_statuses = [429, 503]  # asked again
         assert pins.update(REASONER, server.url, "any", copy) == served[REASONER]
         with pytest.raises(HoldfastError, match="not in the lock"):
             pins.update("other:1b", server.url, "any", copy)
         with pytest.raises(HoldfastError, match="HTTP 404"):
             pins.update("deepseek-r1:32b", server.url, "any", copy)
+        server.behaviour.manifest_statuses = [412]
+        with pytest.raises(HoldfastError, match=r"newer Ollama than 0\.1") as caught:
+            pins.update(REASONER, server.url, "ollama/0.1 (amd64 linux)", copy)
+        assert "artifacts.ollama.version" in caught.value.fix
     before, after = pins.LOCK.read_text().splitlines(), copy.read_text().splitlines()
     changed = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
     assert changed == [("  manifest: unverified", f"  manifest: {served[REASONER]}")]
@@ -90,7 +101,7 @@ def test_settings_of_the_puller() -> None:
     ws = workstation(registry="http://nas.lan:5000", limit_mib_s=2.0)
     text = files.settings(ws, {CODER: ONE})
     value = json.loads(text)
-    assert value["registry"] == "http://nas.lan:5000"
+    assert value["source"] == "http://nas.lan:5000"
     assert value["limit"] == 2 * 1024 * 1024
     assert value["user_agent"].startswith("ollama/0.")
     assert value["models"] == [{"name": CODER, "manifest": ONE}]
@@ -117,10 +128,10 @@ def test_systemd_understands_the_unit(tmp_path: Path) -> None:
 def stored(tmp_path: Path) -> tuple[Path, dict[str, str]]:
     served = make(tmp_path / "served")
     store = tmp_path / "store"
-    store.mkdir()
+    models_store.make(str(store))
     models = [{"name": name, "manifest": digest} for name, digest in served.items()]
     with registry.serving(tmp_path / "served") as server:
-        settings = {"store": str(store), "registry": server.url, "user_agent": "x", "models": models}
+        settings = {"store": str(store), "source": server.url, "user_agent": "x", "models": models}
         pull(settings, Status(str(tmp_path / "status.json"), fetch_progress.silent))
     return store, served
 
@@ -174,7 +185,9 @@ def test_the_pullers_status_comes_before_its_journal() -> None:
         failed = verdict({"active": "failed", "pull": pull, "journal": journal}, [CODER], 5, 60, "u")
         assert failed
         assert failed.message.endswith("\n  no room") and failed.fix == "make some"
-    running = verdict({"active": "failed", "pull": {"state": "running", "bytes": 1}, "journal": FAILED}, [CODER], 5, 60, "u")
+    running = verdict(
+        {"active": "failed", "pull": {"state": "running", "bytes": 1}, "journal": FAILED}, [CODER], 5, 60, "u"
+    )
     assert running
     assert "the registry now serves y" in running.message
 

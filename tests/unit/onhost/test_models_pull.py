@@ -16,7 +16,7 @@ import pytest
 
 from holdfast.lab.models import make, registry
 from holdfast.paths import ROOT
-from holdfast_onhost import fetch_disk, fetch_progress
+from holdfast_onhost import fetch_disk, fetch_progress, models_store
 from holdfast_onhost.fetch_errors import FetchError, Unreachable
 from holdfast_onhost.models_pull import pull
 from holdfast_onhost.models_status import Status
@@ -33,11 +33,11 @@ class Site:
 
     def __init__(self, server: registry.Server, served: Path, pins: dict[str, str], folder: Path) -> None:
         self.server, self.served, self.store = server, served, folder / "store"
-        self.store.mkdir()
+        models_store.make(str(self.store))
         self.status_file = folder / "status.json"
         self.settings: dict[str, Any] = {
             "store": str(self.store),
-            "registry": server.url,
+            "source": server.url,
             "user_agent": "ollama/0.32.15",
             "models": [{"name": name, "manifest": digest} for name, digest in pins.items()],
         }
@@ -108,7 +108,11 @@ def test_moved_manifest_names_both_digests_and_the_way_out(site: Site) -> None:
 
 @pytest.mark.parametrize(
     ("status", "told", "fix"),
-    [(404, "HTTP 404", "name and tag"), (412, "newer Ollama", "depot update ollama"), (403, "HTTP 403", "models.registry")],
+    [
+        (404, "HTTP 404", "name and tag"),
+        (412, "newer Ollama", "depot update ollama"),
+        (403, "HTTP 403", "models.registry"),
+    ],
 )
 def test_refusals_of_the_registry_are_final(site: Site, status: int, told: str, fix: str) -> None:
     site.server.behaviour.manifest_status = status

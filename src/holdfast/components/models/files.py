@@ -31,7 +31,7 @@ def settings(ws: Workstation, pins: Mapping[str, str]) -> str:
     """The text of models.json."""
     value = {
         "store": STORE,
-        "registry": ws.models.registry,
+        "source": ws.models.registry,
         "limit": ws.models.limit_mib_s * (1 << 20),
         "user_agent": user_agent(),
         "models": [{"name": name, "manifest": digest} for name, digest in pins.items()],

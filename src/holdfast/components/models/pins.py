@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import http.client
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,14 +12,15 @@ import yaml
 from holdfast.errors import HoldfastError
 from holdfast.paths import LOCKS
 from holdfast.settings import Workstation
-from holdfast_onhost import fetch_http
+from holdfast_onhost import models_manifest
+from holdfast_onhost.fetch import Manner
 from holdfast_onhost.fetch_errors import FetchError
-from holdfast_onhost.models_store import Name
+from holdfast_onhost.models_manifest import Source
 
 LOCK = LOCKS / "models.yml"
 UNVERIFIED = "unverified"
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_MOST = 4 << 20  # bytes of a manifest
+MANNER = Manner(tries=4)
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,10 @@ def update(name: str, registry: str, user_agent: str, file: Path = LOCK) -> str:
     """
     if name not in lock(file):
         raise HoldfastError(f"{name} is not in the lock", where=str(file), fix=f"add {name} to {file} first")
-    digest = "sha256:" + hashlib.sha256(_manifest(name, registry, user_agent)).hexdigest()
+    try:
+        digest = models_manifest.digest(models_manifest.read(name, Source(registry, user_agent), MANNER))
+    except FetchError as error:
+        raise HoldfastError(error.message, fix=error.fix) from error
     lines, inside = file.read_text("utf-8").splitlines(keepends=True), False
     for number, line in enumerate(lines):
         if line[:1].strip() and not line.startswith("#"):
@@ -102,27 +104,8 @@ def update(name: str, registry: str, user_agent: str, file: Path = LOCK) -> str:
     new.write_text("".join(lines), "utf-8")
     if lock(new)[name].manifest != digest:
         new.unlink()
-        raise HoldfastError(f"{name} has no line for its manifest", where=str(file), fix=f"add `manifest: {UNVERIFIED}`")
+        raise HoldfastError(
+            f"{name} has no line for its manifest", where=str(file), fix=f"add `manifest: {UNVERIFIED}`"
+        )
     new.replace(file)
     return digest
-
-
-def _manifest(name: str, registry: str, user_agent: str) -> bytes:
-    parts = Name.parse(name)
-    url = f"{registry}/v2/{parts.space}/{parts.model}/manifests/{parts.tag}"
-    headers = {"User-Agent": user_agent, "Accept": "application/vnd.docker.distribution.manifest.v2+json"}
-    raw = b""
-    try:
-        answer = fetch_http.get(url, headers=headers)
-        try:
-            status = answer.status
-            while status == 200 and len(raw) <= _MOST and (data := answer.read(1 << 16)):
-                raw += data
-            complete = answer.total is None or len(raw) == answer.total
-        finally:
-            answer.close()
-    except (OSError, http.client.HTTPException, FetchError) as error:
-        raise HoldfastError(f"{url}: {error}", fix="check the network and the registry's address") from error
-    if status != 200 or not complete or len(raw) > _MOST:
-        raise HoldfastError(f"{url}: HTTP {status}, {len(raw)} bytes", fix="check the model's name and tag")
-    return raw

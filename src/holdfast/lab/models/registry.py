@@ -38,6 +38,7 @@ class Behaviour:
     stall_after: int = 0  # bytes of a big blob in one answer, after which nothing comes any more; 0: never
     drop_after: int = 0  # the same, but the connection is closed
     manifest_status: int = 200  # another one refuses every manifest
+    manifest_statuses: list[int] = field(default_factory=list)  # for the next manifest requests, one each
     blob_statuses: list[int] = field(default_factory=list)  # for the next blob requests, one each
     requests: list[str] = field(default_factory=list)  # what was asked: "GET PATH RANGE"
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -70,8 +71,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(404, b'{"errors":[{"code":"NAME_UNKNOWN"}]}', body)
 
     def _manifest(self, path: Path, body: bool) -> None:
-        if self.behaviour.manifest_status != 200:
-            self._send(self.behaviour.manifest_status, b'{"error":"refused by the test"}', body)
+        how = self.behaviour
+        status = how.manifest_statuses.pop(0) if how.manifest_statuses else how.manifest_status
+        if status != 200:
+            self._send(status, b'{"error":"refused by the test"}', body, Retry_After="0")
         elif path.is_file():
             self._send(200, path.read_bytes(), body, Content_Type=_MANIFEST_TYPE)
         else:
