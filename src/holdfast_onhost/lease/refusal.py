@@ -1,0 +1,26 @@
+"""Why something could not be done, and what a person does about it."""
+
+from __future__ import annotations
+
+
+class Refused(Exception):
+    """`problem` names value and place, `fix` the remedy.  As text it is one line: Ollama hands single lines on.
+
+    Never write of memory that is "out" or "failed to allocate": Ollama takes such words as a reason to evict models and
+    to try again (ollama llm/status.go, outOfMemorySubstrings).
+    """
+
+    def __init__(self, problem: str, fix: str) -> None:
+        super().__init__(problem, fix)
+        self.problem, self.fix = problem, fix
+
+    def __str__(self) -> str:
+        return " ".join(f"{self.problem}. Fix: {self.fix}".split())
+
+
+def disk(error: OSError, doing: str, path: str, directory: str) -> Refused:
+    """A file of the lease that could not be made or written."""
+    return Refused(
+        f"cannot {doing} {path}: {error.strerror or error}",
+        f"{directory} must be there, belong to the instances' user and have room: ls -ld {directory}; df -h {directory}",
+    )
