@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from holdfast.apply.result import Result
-from holdfast.cli import hosts, init, pci, plan, remote, test, verify
+from holdfast.cli import hosts, init, plan, remote, test, verify
 from holdfast.cli.findings import findings
 from holdfast.cli.show import Plain
 from holdfast.cli.verify_report import name_of
@@ -72,6 +72,15 @@ def test_a_plan_shows_a_diff_and_never_a_secret() -> None:
     assert "\n-b\n+c" in text
     secret = {**open_file, "secret": True, "before": "Canary", "after": "Canary2"}
     assert "Canary" not in "\n".join(plan.shown(secret))
+
+
+def test_only_a_throw_away_machine_has_models_whose_words_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from holdfast.lab import state
+
+    monkeypatch.setattr(state, "running", lambda: [SimpleNamespace(name="lab", models={"coder": "hello"})])
+    assert verify.expected("lab") == {"coder": "hello"}
+    # No lab can be called so.
+    assert verify.expected("gpu-box") == {}
 
 
 def test_a_plan_ends_with_what_would_stop_the_apply() -> None:
@@ -171,21 +180,6 @@ def test_plain_progress_keeps_seconds_and_says_when_a_phase_failed() -> None:
     assert out.getvalue().splitlines()[:2] == ["outer ...", "  inner ..."]
     assert "inner: failed after 0.0 s" in out.getvalue()
     assert "hidden" not in out.getvalue()
-
-
-def card(bus: Path, address: str, vendor: str, kind: str) -> None:
-    (bus / address).mkdir(parents=True)
-    (bus / address / "vendor").write_text(vendor + "\n")
-    (bus / address / "class").write_text(kind + "\n")
-
-
-def test_cards_are_seen_and_their_sound_devices_are_not(tmp_path: Path) -> None:
-    assert not pci.has_nvidia(tmp_path / "none")
-    card(tmp_path, "0000:00:02.0", "0x8086", "0x030000")
-    card(tmp_path, "0000:01:00.1", "0x10de", "0x040300")
-    assert not pci.has_nvidia(tmp_path)
-    card(tmp_path, "0000:01:00.0", "0x10de", "0x030000")
-    assert pci.read_cards(str(tmp_path)) == ["0000:01:00.0"]
 
 
 def test_init_writes_a_block_that_the_loader_takes_and_keeps_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
