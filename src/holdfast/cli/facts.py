@@ -21,6 +21,7 @@ from pyinfra.context import ctx_host, ctx_state  # noqa: E402
 
 from holdfast.apply import connection  # noqa: E402
 from holdfast.apply.proxycommand import send_everything  # noqa: E402
+from holdfast.components.base.facts import Room  # noqa: E402
 from holdfast.components.models import files as models  # noqa: E402
 from holdfast.components.models import pins  # noqa: E402
 from holdfast.components.models.facts import ModelStore  # noqa: E402
@@ -29,31 +30,9 @@ from holdfast.components.nvidia.facts import NvidiaState  # noqa: E402
 from holdfast.components.ollama.instances import Instances  # noqa: E402
 from holdfast.components.tailscale.facts import TailnetNode  # noqa: E402
 from holdfast.errors import HoldfastError  # noqa: E402
-from holdfast.operations.remote import PythonFact  # noqa: E402
 from holdfast.operations.unit import UnitState  # noqa: E402
 from holdfast.settings import Workstation, load  # noqa: E402
 from holdfast.settings.inventory import connection as ssh_data  # noqa: E402
-
-
-def read_disk(paths: list[str]) -> Any:
-    """Runs on the machine: free and total bytes where each path lies (or would lie), uptime in seconds."""
-    import os
-
-    out = {}
-    for path in paths:
-        there = path
-        while not os.path.exists(there):
-            there = os.path.dirname(there)
-        space = os.statvfs(there)
-        out[path] = {"free": space.f_bavail * space.f_frsize, "total": space.f_blocks * space.f_frsize}
-    with open("/proc/uptime") as f:
-        return {"disks": out, "uptime_s": float(f.read().split()[0])}
-
-
-class Disk(PythonFact):
-    """Room on the machine; see read_disk."""
-
-    reader = staticmethod(read_disk)
 
 
 def units_of(ws: Workstation) -> list[str]:
@@ -81,7 +60,7 @@ def read(host: Any, ws: Workstation) -> dict[str, Any]:
         "models": ModelStore.read(host, store=models.STORE, models=wanted, status=models.STATUS, unit=models.UNIT),
         "tailnet": {"version": node.version, "backend": node.backend, "name": node.name, "online": node.online,
                     "addresses": list(node.addresses), "problem": node.problem, "health": list(node.health)},
-        "room": Disk.read(host, paths=["/", models.STORE]),
+        "room": Room.read(host, paths=["/", models.STORE]),
     }  # fmt: skip
 
 

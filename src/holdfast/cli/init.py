@@ -115,7 +115,7 @@ def look(args: argparse.Namespace, name: str) -> dict[str, Any]:
         "name": name, "profile": "cpu", "login_user": "ada", "ssh": ssh, "tailscale": {"enabled": False},
     })  # fmt: skip
     user = remote.run(probe, ["id", "-un"]).stdout.strip().splitlines()[-1:]
-    return {"cards": remote.ask(probe, read_cards), "user": user[0] if user else "", "ssh": ssh, "local": False}
+    return {"cards": read_cards(probe), "user": user[0] if user else "", "ssh": ssh, "local": False}
 
 
 def who() -> str:

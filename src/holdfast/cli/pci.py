@@ -1,28 +1,27 @@
-"""NVIDIA cards of this computer, by what the PCI bus says: known before any driver."""
+"""NVIDIA cards by what the PCI bus says, read as the apply reads them: known before any driver, and before python3."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from holdfast.cli import remote
+from holdfast.errors import HoldfastError
+from holdfast.proc import run
+from holdfast.settings.workstation import Workstation
 
 
-def read_cards(bus: str = "/sys/bus/pci/devices") -> list[str]:
-    """PCI addresses of NVIDIA's display controllers, in bus order. Standard library only: it also runs on the machine."""
-    import os
+def read_cards(ws: Workstation | None = None) -> list[str]:
+    """PCI addresses of NVIDIA's display controllers in the machine (None: this computer) that can be used there."""
+    # Late: it brings pyinfra along.
+    from holdfast.components.nvidia.facts import NvidiaCards
 
-    found = []
-    for address in sorted(os.listdir(bus)) if os.path.isdir(bus) else []:
-        try:
-            with open(os.path.join(bus, address, "vendor")) as f:
-                vendor = f.read().strip()
-            with open(os.path.join(bus, address, "class")) as f:
-                kind = f.read().strip()
-        except OSError:
-            continue
-        if vendor == "0x10de" and kind.startswith("0x03"):
-            found.append(address)
-    return found
+    fact, shell = NvidiaCards(), ["sh", "-s"]
+    script = fact.command()
+    said = (run(shell, input=script) if ws is None else remote.run(ws, shell, input=script)).stdout.splitlines()
+    if "end" not in said:
+        name = ws.name if ws else "this computer"
+        raise HoldfastError(f"{name} did not say what is on its PCI bus", fix="run it again; is there a shell for this user?")
+    return list(fact.process(said).addresses)
 
 
-def has_nvidia(bus: Path | str = "/sys/bus/pci/devices") -> bool:
-    """Whether this computer has an NVIDIA card."""
-    return bool(read_cards(str(bus)))
+def has_nvidia() -> bool:
+    """Whether this computer has an NVIDIA card that it can use."""
+    return bool(read_cards())

@@ -7,10 +7,14 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from holdfast.errors import HoldfastError
 from holdfast.settings.workstation import Workstation
+
+if TYPE_CHECKING:
+    # It brings pyinfra along, which most verbs do not need in this process.
+    from holdfast.operations.remote import PythonFact
 
 
 def ssh_words(ws: Workstation) -> list[str]:
@@ -48,13 +52,13 @@ def run(ws: Workstation, command: Sequence[str], *, input: str = "", timeout: fl
     return done
 
 
-def ask(ws: Workstation, function: Any, *, timeout: float = 120, **arguments: Any) -> Any:
-    """The result of a Python function (standard library only) run on the machine; its source travels by stdin."""
-    # Late: it brings pyinfra along, which most verbs do not need in this process.
-    from holdfast.operations.remote import program
+def fact(ws: Workstation, kind: type[PythonFact], *, timeout: float = 120, **arguments: Any) -> Any:
+    """What ``kind.read(host, …)`` says, in one ssh of the login user and without pyinfra. ``timeout`` in seconds.
 
+    Raises HoldfastError when the machine is not reached or does not answer.
+    """
     python = sys.executable if ws.local else "python3"
-    done = run(ws, [python, "-I", "-S", "-"], input=program(function, **arguments), timeout=timeout)
+    done = run(ws, [python, "-I", "-S", "-"], input=kind.source(**arguments), timeout=timeout)
     try:
         return json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):

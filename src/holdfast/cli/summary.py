@@ -17,77 +17,41 @@ PASSWORD_FILE = "/etc/holdfast/open-webui/admin-password"
 PATIENCE_S = 900
 
 
-def read_machine(instances: dict[str, list[Any]], web_port: int, patience_s: float) -> Any:
-    """Runs on the machine: asks each model for one word, the page for its health, tailscaled who it is."""
-    import json
-    import subprocess
-    import time
-    import urllib.request
-
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-    def get(url: str, body: Any = None, timeout: float = 10) -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        with opener.open(urllib.request.Request(url, data), timeout=timeout) as answer:
-            return json.load(answer)
-
-    out: dict[str, Any] = {"instances": {}, "web": "", "tailnet": {}}
-    for role, (port, model, shares) in instances.items():
-        start = time.monotonic()
-        try:
-            get(f"http://127.0.0.1:{port}/api/generate", {
-                "model": model, "prompt": "Hello", "stream": False, "options": {"num_predict": 1},
-            }, patience_s)  # fmt: skip
-            loaded = [m for m in get(f"http://127.0.0.1:{port}/api/ps")["models"] if m["name"] == model]
-            found = {"state": "answers", "seconds": round(time.monotonic() - start, 2)}
-            if loaded:
-                found["bytes"], found["bytes_in_vram"] = loaded[0].get("size", 0), loaded[0].get("size_vram", 0)
-                found["context"] = loaded[0].get("context_length", 0)
-            if shares:
-                # The next one needs the same card, and this model would keep it for its keep_alive.
-                get(f"http://127.0.0.1:{port}/api/generate", {"model": model, "keep_alive": 0}, patience_s)
-        except (OSError, ValueError, KeyError) as error:
-            found = {"state": "does not answer", "why": str(error)[:200]}
-        out["instances"][role] = found
-    try:
-        get(f"http://127.0.0.1:{web_port}/health")
-        out["web"] = "answers"
-    except (OSError, ValueError) as error:
-        out["web"] = f"does not answer: {error}"
-    try:
-        # One reading a person may make; what it holds beyond our own node is not wanted.
-        asked = subprocess.run(["tailscale", "status", "--json"], capture_output=True, text=True, timeout=10)
-        status = json.loads(asked.stdout)
-        self = status.get("Self") or {}
-        addresses = self.get("TailscaleIPs") or []
-        out["tailnet"] = {
-            "name": self.get("DNSName", "").rstrip("."), "online": bool(self.get("Online")),
-            "ipv4": next((a for a in addresses if ":" not in a), ""), "ipv6": next((a for a in addresses if ":" in a), ""),
-        }  # fmt: skip
-    except (OSError, ValueError, subprocess.SubprocessError):
-        pass
-    return out
-
-
 def look(ws: Workstation) -> dict[str, Any]:
-    """The machine as it answers; waits for models that are still being loaded. Raises when one does not answer."""
+    """The machine as it answers, read as `apply` and `status` read it; waits for models that are still being loaded.
+
+    ``instances`` by role (see read_replies), and ``tailnet``: name, online, ipv4, ipv6. Raises when one does not answer.
+    """
+    # Late: they bring pyinfra along.
+    from holdfast.components.ollama.facts import Replies
+    from holdfast.components.tailscale.facts import CLI, TailnetNode
+    from holdfast.components.tailscale.node import parse
+    from holdfast.operations.answers import Answer
+
     instances = {
         role: [i.port, i.model, any(set(i.gpus) & set(o.gpus) for r, o in ws.instances.items() if r != role)]
         for role, i in ws.instances.items()
     }
-    seen: dict[str, Any] = remote.ask(
-        ws, read_machine, instances=instances, web_port=ws.open_webui.port, patience_s=PATIENCE_S,
-        timeout=PATIENCE_S * len(instances) + 60,
-    )  # fmt: skip
-    for role, found in seen["instances"].items():
+    replies = remote.fact(
+        ws, Replies, instances=instances, patience_s=PATIENCE_S, timeout=PATIENCE_S * len(instances) + 60
+    )
+    for role, found in replies.items():
         if found["state"] != "answers":
             raise HoldfastError(
                 f"the {role} on {ws.name} does not answer: {found['why']}",
                 fix=f"on the machine: journalctl -u ollama@{role} -e", where=f"127.0.0.1:{ws.instances[role].port}",
             )  # fmt: skip
-    if seen["web"] != "answers":
-        raise HoldfastError(f"Open WebUI on {ws.name} {seen['web']}", fix="on the machine: journalctl -u open-webui -e")
-    return seen
+    url = f"http://127.0.0.1:{ws.open_webui.port}/health"
+    status = remote.fact(ws, Answer, url=url, unit="")["status"]
+    if status != 200:
+        said = f"HTTP status {status}" if status else "no answer"
+        fix = "on the machine: journalctl -u open-webui -e"
+        raise HoldfastError(f"Open WebUI on {ws.name} does not answer: {said}", where=url, fix=fix)
+    node = parse(remote.fact(ws, TailnetNode, cli=list(CLI), settle_s=0, label=""))
+    return {"instances": replies, "tailnet": {
+        "name": node.name, "online": node.online,
+        "ipv4": next((a for a in node.addresses if ":" not in a), ""), "ipv6": next((a for a in node.addresses if ":" in a), ""),
+    }}  # fmt: skip
 
 
 def data(
