@@ -9,6 +9,7 @@ from dataclasses import asdict
 from holdfast import depot
 from holdfast.cli import locks
 from holdfast.cli.outcome import Outcome
+from holdfast.cli.parser import common
 from holdfast.components.models import files, pins
 from holdfast.components.models.options import Options as Models
 from holdfast.depot import lock
@@ -42,6 +43,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     one = verbs.add_parser("lock", help="make the Python locks anew: with hashes, without addresses")
     one.add_argument("names", nargs="*", metavar="NAME", help=f"only these: {', '.join(locks.LOCKED)}")
     one.add_argument("--upgrade", action="store_true", help="take the newest versions that fit")
+    for one in verbs.choices.values():
+        common(one)
 
 
 def run(args: argparse.Namespace, progress: Progress) -> Outcome:

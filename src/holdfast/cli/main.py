@@ -30,6 +30,8 @@ def build(verb: str | None) -> Parser:
     """The parser; only the module of ``verb`` is loaded (None: all of them)."""
     parser = Parser(prog="./holdfast", description=ABOUT, epilog=EXIT_CODES)
     parser.add_argument("--version", action="version", version=f"holdfast {__version__}")
+    common(parser)
+    parser.set_defaults(json=False)
     verbs = parser.add_subparsers(dest="verb", metavar="|".join(VERBS), required=True, parser_class=Parser)
     for name, summary in VERBS.items():
         one = verbs.add_parser(name, help=summary)

@@ -43,7 +43,9 @@ class Parser(argparse.ArgumentParser):
 
 def common(parser: argparse.ArgumentParser) -> None:
     """What every verb takes."""
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout, progress as lines on stderr")
+    # SUPPRESS: a parser within another must not take back what the outer one has read.
+    told = "one JSON object on stdout, progress as lines on stderr"
+    parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=told)
 
 
 def add_host(parser: argparse.ArgumentParser, meaning: str) -> None:

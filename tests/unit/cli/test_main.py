@@ -133,3 +133,9 @@ def test_interruptions_and_faults(monkeypatch: pytest.MonkeyPatch, alone: Path, 
     log = alone / "state" / "holdfast" / "logs" / "fault.log"
     assert str(log) in err
     assert "Traceback" in log.read_text()
+
+
+@pytest.mark.parametrize("words", [["--json", "depot", "list"], ["depot", "--json", "list"], ["depot", "list", "--json"]])
+def test_json_may_stand_anywhere(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(words) == 0
+    assert "artifacts" in json.loads(capsys.readouterr().out)
