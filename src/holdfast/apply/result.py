@@ -68,8 +68,27 @@ def failure(host: str, status: int, said: str, log: Path, errors: list[HoldfastE
         return HoldfastError(first.message, where=place, allowed=first.allowed, fix=first.fix, code=first.code)
     lines = [_ANSI.sub("", line).rstrip() for line in said.splitlines()]
     tail = telling(lines)
+    if words := silence(lines):
+        return HoldfastError(
+            f"{host} cannot be reached: {words}", where=f"log: {log}",
+            fix=f"is the machine on, and are address and port of {host} in hosts.yml (ssh: …) right? Can you log in yourself?",
+        )  # fmt: skip
     what = f"{failed} failed on {host}" if failed else f"pyinfra on {host} ended with status {status}"
     return HoldfastError(f"{what}:\n  " + "\n  ".join(tail), where=where, fix=advice(tail, host))
+
+
+# What pyinfra 3.10 and paramiko 4.0 say when nothing came in pyinfra's ten seconds (CONNECT_TIMEOUT) -> what it means.
+_SILENCES = (
+    (re.compile(r"\] +Could not connect \(timed out\)"), "nothing answers at its address (a wrong one, a machine "
+     "that is off, or a firewall that drops packets)"),
+    (re.compile(r"\] +SSH error \(No existing session\)|Error reading SSH protocol banner"), "what listens at its address and "
+     "port does not speak SSH in time"),
+)  # fmt: skip
+
+
+def silence(lines: list[str]) -> str:
+    """Why no connection came about, where the other side said nothing at all; empty when it did, or one came about."""
+    return next((words for pattern, words in _SILENCES if any(pattern.search(line) for line in lines)), "")
 
 
 def telling(lines: list[str]) -> list[str]:
