@@ -6,6 +6,7 @@ session of its own, so that Ctrl-C in the terminal does not reach it. Other conn
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import subprocess
@@ -75,6 +76,17 @@ class LocalChannel:
     def close(self) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
+
+    def end(self, seconds: float) -> None:
+        """As close, and waits until the program has ended; one that goes on for ``seconds`` is killed. Never raises: what
+        happened meanwhile is what a person must see."""
+        with contextlib.suppress(OSError):
+            self.close()
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
 
 class SshChannel:

@@ -10,6 +10,7 @@ import sys
 import time
 import uuid
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gevent
@@ -62,7 +63,7 @@ def prepare(host: Any, name: str) -> None:
     # Every command carries the mark by which the holder finds what an apply has left running.
     host.data._env = {lock.MARK: held.apply_id}
     if account.sudo == "password":
-        held.password = sudo.obtain(host, name, account)
+        held.password = sudo.obtain(partial(open_channel, host), name, account, sudo.ask_person)
         _answer_sudo(host, held)
     _note_interrupt(host)
 
@@ -76,7 +77,7 @@ def without_nagle(host: Any) -> None:
 
 
 def _answer_sudo(host: Any, held: Held) -> None:
-    held.answerer, held.askpass = sudo.keep(host, held.account, held.password)
+    held.answerer, held.askpass = sudo.keep(partial(open_channel, host), held.name, held.account, held.password)
     # Any word: pyinfra only wants to know that there is a password, and puts what it is given on the command line.
     host.data._sudo_password = "asked-by-askpass"
     # Private key of pyinfra 3.10 (connectors/util.py, _ensure_askpass_set_for_host): with it set, pyinfra makes no

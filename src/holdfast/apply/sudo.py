@@ -1,4 +1,4 @@
-"""Becoming root where sudo asks for a password.
+"""Becoming root where sudo asks for a password: for pyinfra (connection.py), and for what else uses sudo there (cli/askpass.py).
 
 pyinfra puts the password into the command line on the host, where everybody's ``ps`` shows it. Instead a program of the
 login user keeps it in memory there and answers sudo through a FIFO (askpass.sh); pyinfra only learns the path of the
@@ -11,34 +11,44 @@ import getpass
 import os
 import shlex
 import sys
-from typing import Any
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
 
-from holdfast.apply.channel import SCRIPTS, Channel, open_channel
+from holdfast.apply.channel import SCRIPTS, Channel
 from holdfast.apply.login import Account
 from holdfast.errors import HoldfastError
 from holdfast.operations.events import emit
 
+# Starts a line for the login shell on the host.
+Open = Callable[[str], Channel]
+C = TypeVar("C", bound=Channel)
+# (user, host, whether the last one was wrong) -> a password, empty for none.
+Ask = Callable[[str, str, bool], str]
 # Read end of a pipe from the command line, which asks the person when it sees the event `sudo_password`.
 VARIABLE = "HOLDFAST_SUDO_FD"
 TRIES = 3
+ANSWER_S = 30.0
 
 
-def obtain(host: Any, name: str, account: Account) -> str:
-    """The password, asked for and checked on the host; at most three tries. Raises HoldfastError."""
+def obtain(opener: Open, name: str, account: Account, ask: Ask) -> str:
+    """The password, asked for and checked on the host ``name``; at most three tries. Raises HoldfastError."""
+    what = f"{TRIES} wrong passwords"
     for attempt in range(TRIES):
-        password = _ask(name, account.user, again=attempt > 0)
-        if password and right(host, password):
-            return password
+        password = ask(account.user, name, attempt > 0)
         if not password:
+            what = "no password was given"
             break
-    what = "no password was given" if not password else f"{TRIES} wrong passwords"
+        if _right(opener, name, password):
+            return password
     raise HoldfastError(
         f"sudo on {name} asks {account.user} for a password: {what}",
         fix="run it in a terminal and type the password, or allow this user to sudo without one",
     )
 
 
-def _ask(host: str, user: str, again: bool) -> str:
+def ask_person(user: str, host: str, again: bool) -> str:
+    """From inside pyinfra: the command line asks, or in a plain run the terminal."""
     descriptor = os.environ.get(VARIABLE, "")
     if descriptor:
         emit("sudo_password", host=host, user=user, again=again)
@@ -54,23 +64,34 @@ def _ask(host: str, user: str, again: bool) -> str:
     return getpass.getpass(f"{'Wrong. ' if again else ''}sudo password of {user} on {host}: ")
 
 
-def right(host: Any, password: str) -> bool:
+def _right(opener: Open, name: str, password: str) -> bool:
     """Whether sudo on the host takes it: one try, so that it is one line in the host's log."""
-    channel = open_channel(host, "sudo -k -S -p '' true </dev/stdin >/dev/null 2>&1 && echo yes || echo no")
-    channel.send(password)
-    channel.close()
-    return channel.receive(30) == "yes"
-
-
-def keep(host: Any, account: Account, password: str) -> tuple[Channel, str]:
-    """Start the answering program on the host; its channel, and the path of the askpass program."""
-    script = (SCRIPTS / "askpass.sh").read_text()
-    channel = open_channel(host, f"exec sh -c {shlex.quote(script)} holdfast-askpass {shlex.quote(account.tmp)}")
-    channel.send(password)
-    path = channel.receive(30)
-    if not path:
+    channel = opener("sudo -k -S -p '' true >/dev/null 2>&1 && echo yes || echo no")
+    # Where it has gone already, its last words are read below.
+    with suppress(OSError):
+        channel.send(password)
+        channel.close()
+    answer = channel.receive(ANSWER_S)
+    if answer not in ("yes", "no"):
         raise HoldfastError(
-            f"sudo's askpass program did not start on {host.name}: {channel.errors()}",
+            f"sudo on {name} could not be tried: {answer or channel.errors() or 'no answer'}",
+            fix=f"log in there yourself and try: sudo -k true (user and address: {name} in hosts.yml)",
+        )
+    return answer == "yes"
+
+
+def keep(opener: Callable[[str], C], name: str, account: Account, password: str) -> tuple[C, str]:
+    """Start the answering program on the host; its channel, which ends it, and the path of the askpass program."""
+    script = (SCRIPTS / "askpass.sh").read_text()
+    channel = opener(f"exec sh -c {shlex.quote(script)} holdfast-askpass {shlex.quote(account.tmp)}")
+    with suppress(OSError):
+        channel.send(password)
+    path = channel.receive(ANSWER_S)
+    if not path:
+        with suppress(OSError):
+            channel.close()
+        raise HoldfastError(
+            f"sudo's askpass program did not start on {name}: {channel.errors()}",
             fix=f"is there room in {account.tmp}, and may programs run there (noexec)?",
         )
     return channel, path

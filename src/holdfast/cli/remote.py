@@ -16,11 +16,14 @@ if TYPE_CHECKING:
     # It brings pyinfra along, which most verbs do not need in this process.
     from holdfast.operations.remote import PythonFact
 
+# As long as pyinfra waits (its CONNECT_TIMEOUT).
+CONNECT_S = 10
+
 
 def ssh_words(ws: Workstation) -> list[str]:
     """``ssh`` with what the settings say; the rest comes from ~/.ssh/config. Never asks."""
     ssh = ws.ssh
-    words = ["ssh", "-o", "BatchMode=yes"]
+    words = ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_S}"]
     words += ["-F", ssh.config_file] if ssh.config_file else ["-o", "StrictHostKeyChecking=accept-new"]
     words += ["-p", str(ssh.port)] if ssh.port else []
     words += ["-i", ssh.key_file] if ssh.key_file else []
