@@ -12,12 +12,11 @@ from typing import Any
 from urllib.parse import quote
 
 from holdfast.apply.run import parse_events
-from holdfast.cli import hosts, remote
+from holdfast.cli import boundaries, hosts, remote
 from holdfast.cli.outcome import Outcome
 from holdfast.cli.show import Shown
 from holdfast.errors import HoldfastError
 from holdfast.paths import ROOT, state_dir
-from holdfast.settings import boundaries
 from holdfast.settings.workstation import Workstation
 
 ABOUT = """\

@@ -8,6 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from holdfast.apt import ENVIRONMENT, words
 from holdfast.errors import HoldfastError
 from holdfast.proc import run
 from holdfast.progress import QUIET, Progress
@@ -62,7 +63,7 @@ def ensure(progress: Progress = QUIET) -> list[str]:
             )
         progress.note(f"installing on this computer with apt: {' '.join(wanted)}")
         apt(["update"], progress)
-        apt(["install", "--yes", "--no-install-recommends", *wanted], progress)
+        apt(["install", *wanted], progress)
     if not Path("/dev/net/tun").exists():
         raise HoldfastError("this computer has no /dev/net/tun", fix="modprobe tun")
     return wanted
@@ -73,12 +74,11 @@ def apt(arguments: list[str], progress: Progress = QUIET, *, seconds: float = LO
 
     Raises HoldfastError with apt's last lines, or after ``seconds`` of waiting.
     """
-    # needrestart would ask which services to restart, or restart them; an operator's computer is left alone.
-    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_SUSPEND": "1", "LC_ALL": "C.UTF-8"}
+    env = {**os.environ, **ENVIRONMENT}
     end = time.monotonic() + seconds
     said = False
     while True:
-        done = run(["apt-get", "-q", *arguments], env=env, check=False)
+        done = run(words(*arguments), env=env, check=False)
         if done.returncode == 0:
             return
         text = done.stderr + done.stdout

@@ -10,6 +10,7 @@ from typing import Any
 from pyinfra import host
 from pyinfra.api import FactBase, FunctionCommand, StringCommand, operation
 
+from holdfast import apt
 from holdfast.errors import HoldfastError
 from holdfast.operations.events import emit
 from holdfast.operations.failing import report
@@ -93,20 +94,16 @@ def missing(wanted: Sequence[str], installed: dict[str, str]) -> list[str]:
 
 def install_script(packages: Sequence[str], timeout_s: int) -> str:
     """The shell script that installs ``packages``. Repairs an interrupted dpkg first; refreshes lists when it must."""
-    names = " ".join(map(shlex.quote, packages))
-    apt = (
-        f"apt-get -q -y -o DPkg::Lock::Timeout={timeout_s} -o Dpkg::Options::=--force-confdef "
-        "-o Dpkg::Options::=--force-confold -o Dpkg::Use-Pty=0 --no-install-recommends"
-    )
+    install = apt.script("--allow-downgrades", "install", *packages, wait_s=timeout_s)
+    update = apt.script("update", wait_s=timeout_s)
     return (
-        # needrestart would otherwise ask, or restart a service under a running generation.
-        "export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 NEEDRESTART_MODE=l; "
+        f"{apt.exports()}; "
         '[ -z "$(dpkg --audit)" ] || '
         # As above, an edited configuration file stays as it is: dpkg would ask, and there is nobody to answer.
-        'out=$(dpkg --force-confdef --force-confold --configure -a 2>&1) || { echo "$out" >&2; exit 1; }; '
-        f"out=$({apt} --allow-downgrades install {names} 2>&1) && exit 0; "
-        'out=$(apt-get -q update 2>&1) || { echo "$out" | tail -n 15 >&2; exit 1; }; '
-        f'out=$({apt} --allow-downgrades install {names} 2>&1) || {{ echo "$out" | tail -n 15 >&2; exit 1; }}'
+        f'out=$(dpkg {" ".join(apt.KEEP)} --configure -a 2>&1) || {{ echo "$out" >&2; exit 1; }}; '
+        f"out=$({install} 2>&1) && exit 0; "
+        f'out=$({update} 2>&1) || {{ echo "$out" | tail -n 15 >&2; exit 1; }}; '
+        f'out=$({install} 2>&1) || {{ echo "$out" | tail -n 15 >&2; exit 1; }}'
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from holdfast import apt
 from holdfast.paths import ROOT
 
 # `uv venv … .venv` makes the two things that the shim asks of a Python; every start is noted.
@@ -72,6 +73,13 @@ def test_the_environment_has_the_uv_that_made_it_also_where_it_is_activated(chec
     shutil.copy(checkout / "elsewhere-uv", cached / f"uv-{number}/bin/uv")
     start(checkout, before=f"{checkout}/.venv/bin")
     assert link.resolve() == cached / f"uv-{number}/bin/uv"
+
+
+def test_the_shim_drives_apt_as_all_of_holdfast_does() -> None:
+    text = (ROOT / "holdfast").read_text()
+    assert apt.exports() in text
+    for word in apt.words("install", wait_s=300):
+        assert word in text, word
 
 
 def uv_run(folder: Path) -> subprocess.CompletedProcess[str]:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from holdfast.cli import boundaries
 from holdfast.components.models import pins
 from holdfast.errors import HoldfastError
 from holdfast.paths import ROOT, TEMPLATES
-from holdfast.settings import boundaries
 from holdfast.settings.document import parse_mapping
 from holdfast.settings.loader import profiles, resolve
 from holdfast.settings.merge import merge
@@ -92,7 +92,7 @@ def test_the_table_of_promises_is_fresh() -> None:
     fresh = boundaries.document(text)
     stale = text.replace("| Promise |", "| Promises |")
     assert boundaries.document(stale) == fresh != stale
-    assert text == fresh, "stale. Fix: python -m holdfast.settings.boundaries"
+    assert text == fresh, "stale. Fix: python -m holdfast.cli.boundaries"
     assert len(boundaries.promises()) > 15 and all(p["words"] in text for p in boundaries.promises())
 
 

@@ -33,7 +33,9 @@ def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_apt_is_asked_without_questions(apt: Path) -> None:
     (apt / "does").write_text("exit 0\n")
     prerequisites.apt(["update"])
-    assert (apt / "calls").read_text() == "noninteractive 1 -q update\n"
+    said = (apt / "calls").read_text()
+    assert said.startswith("noninteractive 1 -q -y ") and said.endswith(" --no-install-recommends update\n")
+    assert "Dpkg::Options::=--force-confold" in said
 
 
 def test_apts_lock_is_waited_for_and_said_once(apt: Path, monkeypatch: pytest.MonkeyPatch) -> None:

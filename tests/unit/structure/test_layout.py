@@ -17,7 +17,7 @@ HOLDFAST = SRC / "holdfast"
 
 # Which folders of src/holdfast a folder may import from (besides itself). docs/development.md draws the same arrows.
 ARROWS: dict[str, set[str]] = {
-    "root": set(),  # errors, paths, proc, progress, render
+    "root": set(),  # apt, errors, paths, proc, progress, render, uv
     "settings": {"root", "components.options", "lab.state"},
     "operations": {"root", "depot"},
     "components": {"root", "settings", "operations", "depot", "holdfast_onhost"},

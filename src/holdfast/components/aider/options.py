@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from holdfast.settings.section import Section
+from holdfast.settings.types import Interpreter
 
 
 class Options(Section):
@@ -30,10 +31,4 @@ class Options(Section):
     timeout_s: int = Field(
         default=1800, ge=60, le=86400, description="Longest wait for one answer, in seconds; a 70B reasons for minutes."
     )
-    python: str = Field(
-        default="python3",
-        pattern=r"^(python3(\.\d+)?|/[\w./-]+|3\.1[12])$",
-        description="Interpreter of the environment: 3.11 or 3.12. Where the machine's own is another (Debian 13: 3.13), "
-        "3.12 is taken from uv's own releases, which needs the network of their host (github.com).",
-        examples=["python3.12"],
-    )
+    python: Interpreter = "python3"

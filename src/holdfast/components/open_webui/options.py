@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from holdfast.settings.section import Section
+from holdfast.settings.types import Interpreter
 
 
 def _origin(value: str) -> str:
@@ -57,13 +58,7 @@ class Options(Section):
         examples=["2G"],
     )
     session_days: int = Field(default=28, ge=1, le=365, description="A login lasts this many days.")
-    python: str = Field(
-        default="python3",
-        pattern=r"^(python3(\.\d+)?|/[\w./-]+|3\.1[12])$",
-        description="Interpreter of the environment: 3.11 or 3.12. Where the machine's own is another (Debian 13: 3.13), "
-        "3.12 is taken from uv's own releases, which needs the network of their host (github.com).",
-        examples=["python3.12"],
-    )
+    python: Interpreter = "python3"
     start_timeout_s: int = Field(
         default=180,
         ge=20,

@@ -1,6 +1,6 @@
 """The table of promises in docs/security.md, made from the markers on the checks in tests/verify.
 
-python -m holdfast.settings.boundaries      writes it anew
+python -m holdfast.cli.boundaries      writes it anew
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from holdfast.paths import ROOT
 
 SOURCE = ROOT / "tests" / "verify" / "promises.py"
 DOCUMENT = ROOT / "docs" / "security.md"
-BEGIN, END = "<!-- boundaries: made by python -m holdfast.settings.boundaries -->", "<!-- end of boundaries -->"
+BEGIN, END = "<!-- boundaries: made by python -m holdfast.cli.boundaries -->", "<!-- end of boundaries -->"
 
 
 def _source() -> dict[str, Any]:
