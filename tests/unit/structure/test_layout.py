@@ -18,13 +18,14 @@ HOLDFAST = SRC / "holdfast"
 # Which folders of src/holdfast a folder may import from (besides itself). docs/development.md draws the same arrows.
 ARROWS: dict[str, set[str]] = {
     "root": set(),  # apt, errors, paths, proc, progress, render, uv
-    "settings": {"root", "components.options", "lab.state"},
+    "fit": {"root"},
+    "settings": {"root", "fit", "components.options", "lab.state"},
     "operations": {"root", "depot"},
-    "components": {"root", "settings", "operations", "depot", "holdfast_onhost"},
+    "components": {"root", "fit", "settings", "operations", "depot", "holdfast_onhost"},
     "depot": {"root", "holdfast_onhost"},
     "lab": {"root", "depot"},
     "apply": {"root", "settings", "operations"},
-    "cli": {"root", "settings", "operations", "components", "depot", "lab", "apply"},
+    "cli": {"root", "fit", "settings", "operations", "components", "depot", "lab", "apply"},
     "holdfast_onhost": set(),
 }
 
