@@ -8,7 +8,6 @@ import signal
 import sys
 from typing import Any
 
-import gevent
 from pyinfra.api import DeployError
 from pyinfra.context import ctx_host, ctx_state
 
@@ -32,7 +31,6 @@ def attach_host(name: str) -> None:
     die_with_parent()
     if not any(isinstance(handler, Events) for handler in state.callback_handlers):
         state.add_callback_handler(Events())
-        gevent.spawn(wake)
     if not can_open(host):
         return
     try:
@@ -40,14 +38,6 @@ def attach_host(name: str) -> None:
     except HoldfastError as error:
         report(host, error)
         raise DeployError(error.message) from None
-
-
-def wake() -> None:
-    """Lets a Ctrl-C be heard. gevent's hub sleeps in the kernel until something happens on a descriptor; a signal alone does
-    not bring it back to Python, where the handler runs (seen with gevent 26.9.0 and a command that prints nothing: SIGINT was
-    acted upon when the command had ended)."""
-    while True:
-        gevent.sleep(0.2)
 
 
 def die_with_parent() -> None:
