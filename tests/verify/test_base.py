@@ -14,6 +14,8 @@ from tests.verify.locks import ROOT, locked
 from tests.verify.machine import Machine, Shape
 
 ONHOST = "/usr/local/lib/holdfast/holdfast_onhost"
+# Where update-ca-certificates takes them from, and where it links them to.
+AUTHORITIES = ("/usr/local/share/ca-certificates", "/etc/ssl/certs")
 OURS = ("/etc/holdfast", "/usr/local/lib/holdfast", "/opt/holdfast", "/opt/ollama", "/opt/open-webui", "/opt/aider")
 
 
@@ -61,6 +63,22 @@ def test_declared_authorities_are_trusted(machine: Machine, shape: Shape) -> Non
     for file in shape.authorities:
         der = ssl.PEM_cert_to_DER_cert(Path(file).expanduser().read_text())
         assert hashlib.sha256(der).hexdigest() in trusted, f"{file} is not trusted on the machine"
+
+
+@pytest.mark.promise("An authority that you no longer declare is trusted no longer")
+def test_no_other_authority_of_ours_is_left(machine: Machine, shape: Shape) -> None:
+    # The positive control: the same search finds a certificate that the machine came with, under a name like ours.
+    copy = "cp -L \"$(ls /etc/ssl/certs/*.pem | head -n 1)\" $d/holdfast-control.crt"
+    folder = machine.sh(f"d=$(mktemp -d /run/holdfast-verify.XXXXXX) && {copy}; echo $d").stdout.strip()
+    try:
+        found = machine.look("authorities", folders=[folder, *AUTHORITIES])
+    finally:
+        machine.sh("rm -rf %s", folder)
+    assert len(found.pop(f"{folder}/holdfast-control.crt", "")) == 64, "the search is blind"
+    pems = [Path(file).expanduser().read_text() for file in shape.authorities]
+    declared = {hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest() for pem in pems}
+    left = sorted(path for path, fingerprint in found.items() if fingerprint not in declared)
+    assert not left, f"authorities that hosts.yml does not declare (base.ca_certificates): {left}"
 
 
 @pytest.mark.promise("Secrets are in no file, argument, unit or log that other users can read")

@@ -31,6 +31,13 @@ SABOTAGES = [
         {"test_base.py::test_declared_authorities_are_trusted": "is not trusted on the machine"},
     ),
     Sabotage(
+        "an authority that nobody declares is left over", 2,
+        'cp "$(ls /usr/share/ca-certificates/mozilla/*.crt | head -n 1)" '
+        "/usr/local/share/ca-certificates/holdfast-old-01234567.crt; "
+        "update-ca-certificates >/dev/null 2>&1",
+        {"test_base.py::test_no_other_authority_of_ours_is_left": "ca-certificates/holdfast-old-01234567.crt"},
+    ),
+    Sabotage(
         "anybody may read the administrator's password", 1,
         "chmod 0644 /etc/holdfast/open-webui/admin-password",
         {

@@ -147,3 +147,15 @@ def test_a_model_that_is_not_loaded_is_on_no_card() -> None:
     for wrong, says in (([{**loaded[0], "size_vram": 4}], "partly on the processor"), ([], r"coder holds \[\]")):
         with pytest.raises(AssertionError, match=says):
             assert_on_cards("coder", "m:1", wrong)
+
+
+def test_authorities_of_ours_are_found_by_their_name_and_told_by_what_they_are(tmp_path: Path) -> None:
+    text = next(p for p in sorted(Path("/etc/ssl/certs").glob("*.pem")) if p.is_file()).read_text()
+    for name in ("holdfast-a.crt", "holdfast-b.pem", "other.crt"):
+        (tmp_path / name).write_text(text)
+    (tmp_path / "holdfast-damaged.crt").write_text("-----BEGIN CERTIFICATE-----\nAA\n")
+    (tmp_path / "holdfast-gone.pem").symlink_to("nowhere")
+    found = {Path(path).name: value for path, value in look("authorities", folders=[str(tmp_path), "/no/folder"]).items()}
+    assert set(found) == {"holdfast-a.crt", "holdfast-b.pem", "holdfast-damaged.crt", "holdfast-gone.pem"}
+    assert len(found["holdfast-a.crt"]) == 64 and found["holdfast-a.crt"] == found["holdfast-b.pem"]
+    assert found["holdfast-damaged.crt"] == found["holdfast-gone.pem"] == ""
