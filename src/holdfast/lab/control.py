@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,11 @@ class Control:
     def nodes(self) -> list[dict[str, Any]]:
         """The nodes that have joined, as headscale lists them."""
         return list(self._json("nodes", "list") or [])
+
+    def logged_out(self) -> list[str]:
+        """The names of the nodes that logged out: from then on they have an expiry, and it is past."""
+        now = time.time()
+        return [str(n["given_name"]) for n in self.nodes() if n.get("expiry") and int(n["expiry"]["seconds"]) <= now]
 
     def forget(self, hostname: str) -> None:
         """Delete the node that goes by this name. A tagged one that was logged out does not get in again before that:

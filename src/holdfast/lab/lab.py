@@ -163,12 +163,16 @@ class _Making:
     def _joined(self, node: str) -> Process:
         member = self.member(node)
         process = member.start()
-        self.control.mint(member.key, tagged=False)
-        member.join()
+        self._join(member)
         return process
 
+    def _join(self, member: Member) -> None:
+        self.control.mint(member.key, tagged=False)
+        member.join()
+
     def mend(self, found: LabState, overrides: Mapping[str, Path] | None) -> LabState:
-        """Start again what has died beside a living machine, serve the models asked for, and renew the key."""
+        """Start again what has died beside a living machine, serve the models asked for, let back in who logged out of the
+        tailnet, and renew the workstation's key."""
         again: list[tuple[str, Callable[[], Process]]] = [
             ("uplink", lambda: Network(self.layout, self.env).uplink(self.nonce)),
             ("depot", lambda: servers.depot(self.layout, self.nonce, depot.root())),
@@ -182,6 +186,12 @@ class _Making:
             if process is None or not alive(process):
                 self.progress.note(f"the lab's {role} had ended; starting it again")
                 found.processes = [p for p in found.processes if p.role != role] + [begin()]
+        for name in self.control.logged_out():
+            # headscale lets none of them in again before it has forgotten them. The workstation joins in its next apply.
+            self.control.forget(name)
+            if name in MEMBERS:
+                self.progress.note(f"the lab's {name} had logged out; it joins again")
+                self._join(self.member(name))
         # A one-off key is used up by the first join; a workstation that was logged out needs another.
         self.control.mint(self.auth_key, tagged=True)
         made = self._state(pins, overrides, found.processes)
