@@ -177,5 +177,5 @@ def writable(file: Path) -> None:
 
 
 def _unwritable(file: Path, why: str) -> HoldfastError:
-    fix = f"let HOLDFAST_HOSTS name a file in a folder that {who()} may write to, or make {file.parent} writable"
+    fix = f"let HOLDFAST_HOSTS name a file in a folder that the user {who()} may write to, or make {file.parent} writable"
     return HoldfastError(f"{file} cannot be written: {why}", where=str(file.parent), fix=fix)

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -58,21 +59,36 @@ def test_the_environment_is_made_once_and_again_when_it_is_broken_or_out_of_date
 
 def test_the_environment_has_the_uv_that_made_it_also_where_it_is_activated(checkout: Path) -> None:
     start(checkout)
-    link = checkout / ".venv/bin/uv"
-    assert link.resolve() == checkout / "tools/uv"
-    link.unlink()
-    start(checkout)
-    # The link is never taken for a uv of the person's own: it would go away with the environment.
+    uv = checkout / ".venv/bin/uv"
+    assert uv.read_text() == UV and not uv.is_symlink()
+    uv.unlink()
+    assert start(checkout) == ("started -m holdfast status", 2), "an environment without it is not whole"
+    # It is never taken for a uv of the person's own: it goes away with the environment.
     (checkout / "pyproject.toml").write_text("new")
-    (checkout / "tools/uv").rename(checkout / "elsewhere-uv")
-    link.unlink()
-    link.symlink_to(checkout / "elsewhere-uv")
+    (checkout / "tools/uv").unlink()
     cached = checkout / ".cache/holdfast"
     number = subprocess.run(["cksum"], input="locks/python/uv.txt", capture_output=True, text=True, check=True).stdout.split()[0]
     (cached / f"uv-{number}/bin").mkdir(parents=True)
-    shutil.copy(checkout / "elsewhere-uv", cached / f"uv-{number}/bin/uv")
+    pinned = cached / f"uv-{number}/bin/uv"
+    pinned.write_text(UV + "# the pinned one\n")
+    pinned.chmod(0o755)
     start(checkout, before=f"{checkout}/.venv/bin")
-    assert link.resolve() == cached / f"uv-{number}/bin/uv"
+    assert uv.read_text() == pinned.read_text()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_another_user_may_use_a_checkout_and_is_told_when_it_is_not_ready(checkout: Path) -> None:
+    start(checkout)
+    for folder in (checkout, *checkout.parents):
+        if Path(tempfile.gettempdir()) in folder.parents:
+            folder.chmod(0o755)
+    as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", checkout / "holdfast", "status"]
+    env = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}
+    done = subprocess.run(as_nobody, env=env, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("started -m holdfast status\n", 0), done.stderr
+    (checkout / "pyproject.toml").write_text("new")
+    done = subprocess.run(as_nobody, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "may not write there" in done.stderr and done.stderr.splitlines()[-1].startswith("Fix: ")
 
 
 def test_the_shim_drives_apt_as_all_of_holdfast_does() -> None:
