@@ -5,7 +5,7 @@ from pyinfra import host
 from holdfast.apply import attach
 from holdfast.components.aider.deploy import aider
 from holdfast.components.base.deploy import base
-from holdfast.components.models.deploy import await_pull, models_preflight, start_pull
+from holdfast.components.models.deploy import await_pull, change_models, models_preflight, start_pull
 from holdfast.components.nvidia.deploy import nvidia, nvidia_preflight
 from holdfast.components.ollama.deploy import ollama, ollama_preflight
 from holdfast.components.open_webui.deploy import open_webui
@@ -26,6 +26,7 @@ start_pull(ws)  # the longest download runs in the background from here …
 nvidia(ws)
 tailscale(ws)
 ollama(ws)
+change_models(ws)  # a model that takes another's place answers before clients ask it
 open_webui(ws)  # after the tailnet: its public address is read there
 aider(ws)
 await_pull(ws)  # … and is awaited here

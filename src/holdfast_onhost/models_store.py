@@ -170,6 +170,11 @@ class Store:
         status = os.stat(self.blob_path(blob))
         self._checked[blob.hex] = [status.st_ino, status.st_size, status.st_mtime_ns]
 
+    def forget_others(self, hexes: set[str]) -> None:
+        """Only the checks of these blobs are remembered."""
+        self._checked = {hex: key for hex, key in self._checked.items() if hex in hexes}
+        self.save_checked()
+
     def save_checked(self) -> None:
         with open(self._list + ".new", "w", encoding="ascii") as file:
             json.dump(self._checked, file)

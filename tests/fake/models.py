@@ -6,11 +6,13 @@ import json
 import re
 from typing import Any
 
-from tests.fake.machine import Machine, Unit, runs
+from tests.fake.machine import Machine, Unit, hears, runs
 from tests.fake.systemd import BEFORE, SERVERS, STARTED, instance, pairs, stop
 
+from holdfast.components.models.change import ask_model, read_answered
 from holdfast.components.models.facts import read_store
 from holdfast.components.models.files import SETTINGS, UNIT
+from holdfast.components.models.folder import read_folder
 from holdfast.components.ollama.instances import read_instances
 
 
@@ -32,7 +34,7 @@ def pull(m: Machine) -> None:
     stop(m, UNIT)
 
 
-STARTED[UNIT] = lambda m, unit: m.slow.update({unit: 2})
+STARTED[UNIT] = lambda m, unit: m.slow.update({unit: 3})
 
 
 @runs(read_store)
@@ -49,11 +51,49 @@ def look(m: Machine, store: str, models: dict[str, str], status: str, unit: str)
             return "absent"
         return "moved" if found != digest else "present" if m.text(blob(store, digest)) else "incomplete"
 
+    root = manifest(store, "")
+    files = [path for path, node in m.disk.items() if path.startswith(root) and node.kind == "file"]
+    there = {path[len(root) :].replace("/", ":") for path in files}
     return {
         "models": {name: {"state": state(name, digest), "bytes": 1} for name, digest in models.items()},
-        "undeclared": [], "free": 1 << 40, "pull": None, "active": m.units.get(unit, Unit()).state, "result": "success",
+        "undeclared": sorted(there - set(models)), "orphans": 0,
+        "free": 1 << 40, "pull": None, "active": m.units.get(unit, Unit()).state, "result": "success",
         "restarts": 0, "journal": "",
     }  # fmt: skip
+
+
+@runs(read_folder)
+def folder(m: Machine, path: str, fstab: str) -> Any:
+    kind = "folder" if path in m.disk else "absent"
+    return {"unmounted": "", "kind": kind, "store": f"{path}/blobs" in m.disk, "foreign": [], "root_disk": True}
+
+
+@runs(read_answered)
+def answered(m: Machine, path: str) -> Any:
+    return json.loads(m.text(path) or "{}")
+
+
+@runs(ask_model)
+def ask(m: Machine, role: str, port: int, model: str, digest: str, path: str, timeout_s: float) -> str:
+    """A server answers for what is in the store."""
+    env = dict(process.env) if (process := m.units.get(f"ollama@{role}.service", Unit()).process) else {}
+    if m.text(manifest(env.get("OLLAMA_MODELS", ""), model)) is None or not env["OLLAMA_HOST"].endswith(f":{port}"):
+        return f"HTTP 404 model '{model}' not found"
+    if model in getattr(m, "refuses", ()):
+        return "HTTP 500 error loading model"
+    m.write(path, json.dumps({**json.loads(m.text(path) or "{}"), role: digest}))
+    return ""
+
+
+@hears(r"models_sweep\.py (?P<settings>\S+)")
+def sweep(m: Machine, found: re.Match[str], stdin: str) -> None:
+    settings = json.loads(m.text(found["settings"]) or "{}")
+    declared = {manifest(settings["store"], model["name"]) for model in settings["models"]}
+    keep = declared | {blob(settings["store"], model["manifest"]) for model in settings["models"]}
+    m.change("remove models")
+    for path, node in list(m.disk.items()):
+        if node.kind == "file" and path.startswith(settings["store"] + "/") and path not in keep:
+            m.remove(path)
 
 
 @runs(read_instances)
@@ -74,6 +114,8 @@ def devices(m: Machine, unit: str, body: str) -> dict[str, str]:
 
 
 BEFORE["devices.py"] = devices
+# No other Ollama has been here, and what is looked up beforehand is nobody's business but the puller's.
+BEFORE["models_pull.py"] = BEFORE["models_adopt.py"] = lambda m, unit, body: {}
 
 
 def serve(m: Machine, url: str) -> int:

@@ -69,7 +69,7 @@ def fresh(m: Machine, unit: str, body: str | None = None) -> Process:
         key, _, value = line.partition("=")
         if key == "ExecStartPre":
             script = next(word for word in value.split() if word.endswith(".py"))
-            run(m, value.lstrip("+"), unit)
+            run(m, value.lstrip("+-"), unit)
             extra |= BEFORE[script.rpartition("/")[2]](m, unit, body)
     for line in lines:
         key, _, value = line.partition("=")

@@ -57,10 +57,10 @@ def read(host: Any, ws: Workstation) -> dict[str, Any]:
         "nvidia": nvidia,
         "units": {unit: UnitState.read(host, unit=unit) for unit in units_of(ws)},
         "undeclared": Instances.undeclared(host, list(ws.instances)),
-        "models": ModelStore.read(host, store=models.STORE, models=wanted, status=models.STATUS, unit=models.UNIT),
+        "models": ModelStore.read(host, store=ws.models.store, models=wanted, status=models.STATUS, unit=models.UNIT),
         "tailnet": {"version": node.version, "backend": node.backend, "name": node.name, "online": node.online,
                     "addresses": list(node.addresses), "problem": node.problem, "health": list(node.health)},
-        "room": Room.read(host, paths=["/", models.STORE]),
+        "room": Room.read(host, paths=["/", ws.models.store]),
     }  # fmt: skip
 
 

@@ -9,6 +9,8 @@ from holdfast.depot import lock, record
 from holdfast.depot.lock import Pin
 from holdfast.errors import HoldfastError
 
+MODELS = "models"
+
 
 @dataclass(frozen=True)
 class Artifact:
@@ -72,6 +74,11 @@ def resolve_apt(name: str, depot: str, distro: str, codename: str) -> AptSource:
     url = f"{_base(depot)}/{folder}/keyring.gpg"
     keyring = Artifact(f"{name}-keyring", sha[:12], url, size, sha, record.BUILT, "keyring.gpg")
     return AptSource(f"{_base(depot)}/{folder}", codename, "main", keyring, name, package.version, package.origin)
+
+
+def models(depot: str) -> str:
+    """The depot's folder of models, as an address that ends in a slash; Ollama's own layout lies there."""
+    return f"{_base(depot)}/{MODELS}/"
 
 
 def repository(pin: Pin) -> str:

@@ -96,6 +96,8 @@ class Workstation(Section):
                     raise ValueError(f"instances.{role}.gpus names {gpu!r}, which gpus does not (known: {known})")
         if self.local and self.ssh != Ssh():
             raise ValueError("local: true is this very computer, and ssh: is another one; take one of the two out")
+        if self.models.registry == "depot" and not self.depot:
+            raise ValueError("models.registry: depot needs a depot (set depot, or take the address of a registry)")
         ports = Counter([i.port for i in self.instances.values()] + [self.open_webui.port])
         doubled = [str(port) for port, count in ports.items() if count > 1]
         if doubled:

@@ -105,14 +105,14 @@ def test_settings_of_the_puller() -> None:
     assert value["limit"] == 2 * 1024 * 1024
     assert value["user_agent"].startswith("ollama/0.")
     assert value["models"] == [{"name": CODER, "manifest": ONE}]
-    assert f"HOLDFAST_CONFIG={files.config(text)}\n" in files.unit(text)
+    assert f"HOLDFAST_CONFIG={files.config(text)}\n" in files.unit(ws, text)
     assert files.config(text) != files.config(files.settings(ws, {CODER: TWO}))
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze here")
 def test_systemd_understands_the_unit(tmp_path: Path) -> None:
     path = tmp_path / files.UNIT
-    text = files.unit("{}")
+    text = files.unit(workstation(), "{}")
 
     def verify() -> str:
         command = ["systemd-analyze", "verify", "--man=no", str(path)]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pyinfra.api import deploy
 
 from holdfast.components.models import files, pins
-from holdfast.components.models.operations import Pull, begin, wait
+from holdfast.components.models.change import Ask, change
+from holdfast.components.models.folder import require_folder
+from holdfast.components.models.operations import Pull, begin, sweep, wait
 from holdfast.errors import HoldfastError
 from holdfast.operations.place import File, place
 from holdfast.operations.require import require
@@ -16,6 +18,7 @@ from holdfast.settings import Workstation
 def models_preflight(ws: Workstation) -> None:
     """Comes before anything is changed."""
     require(name="Require a digest for every model", problem=_pull(ws)[1])
+    require_folder(name="Require the model store's own disk", path=ws.models.store)
 
 
 @deploy("Models: start")
@@ -26,21 +29,31 @@ def start_pull(ws: Workstation) -> None:
     place(
         name="Declare the models",
         entries=[
-            *files.folders(),
+            *files.folders(ws),
             File(files.SETTINGS, settings),
-            File(f"/etc/systemd/system/{files.UNIT}", files.unit(settings)),
+            File(f"/etc/systemd/system/{files.UNIT}", files.unit(ws, settings)),
         ],
     )
     begin(name="Start fetching the models", pull=pull, config=files.config(settings))
 
 
+@deploy("Models: change")
+def change_models(ws: Workstation) -> None:
+    """Comes after the servers and before their clients; waits only where another model is in service."""
+    pull = _pull(ws)[0]
+    asks = [Ask(role, i.port, i.model, pull.models.get(i.model, "")) for role, i in ws.instances.items()]
+    change(name="Let new models answer before clients ask them", pull=pull, asks=asks, patience_s=ws.models.patience_s)
+
+
 @deploy("Models: wait")
 def await_pull(ws: Workstation) -> None:
     """Comes last."""
-    wait(name="Wait for the models", pull=_pull(ws)[0], patience_s=ws.models.patience_s)
+    pull = _pull(ws)[0]
+    wait(name="Wait for the models", pull=pull, patience_s=ws.models.patience_s)
+    sweep(name="Remove models that are not declared", pull=pull, sync=ws.models.sync)
 
 
 def _pull(ws: Workstation) -> tuple[Pull, HoldfastError | None]:
     """What is to be there. Where digests are not known models_preflight stops an apply, and a plan lists what waits."""
     digests, problem = pins.digests(ws)
-    return Pull(files.STORE, files.STATUS, files.UNIT, digests), problem
+    return Pull(ws.models.store, files.SETTINGS, files.STATUS, files.UNIT, digests), problem

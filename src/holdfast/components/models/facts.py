@@ -11,10 +11,12 @@ from holdfast.operations.remote import PythonFact
 def read_store(store: str, models: dict[str, str], status: str, unit: str) -> Any:
     """Runs on the host. `models`: name -> pinned manifest digest ("sha256:…").
 
-    Returns {"models": {name: {"state", "bytes"}}, "undeclared": [names], "free": bytes or None, "pull": the puller's
-    status file or None, "active", "result", "restarts", "journal"}. A model's state is present, absent (no manifest),
-    moved (another manifest) or incomplete (a blob is missing or has the wrong size).
+    Returns {"models": {name: {"state", "bytes"}}, "undeclared": [names], "orphans": bytes of blobs of no model, "free":
+    bytes or None, "pull": the puller's status file or None, "active", "sub", "result", "restarts", "journal"}. A model's
+    state is present, absent (no manifest), moved (another manifest), incomplete (a blob is missing or has the wrong size)
+    or unchecked (a blob was never hashed, or was changed since).
     """
+    import contextlib
     import hashlib
     import json
     import os
@@ -44,23 +46,45 @@ def read_store(store: str, models: dict[str, str], status: str, unit: str) -> An
             return {"state": "absent", "bytes": 0}
         if "sha256:" + hashlib.sha256(raw).hexdigest() != digest:
             return {"state": "moved", "bytes": 0}
-        manifest = json.loads(raw)
-        blobs = {b["digest"]: b["size"] for b in [*manifest["layers"], manifest["config"]]}
+        blobs, state = blobs_of(raw), "present"
         for digest, size in blobs.items():
             try:
-                if os.path.getsize(os.path.join(store, "blobs", digest.replace(":", "-"))) != size:
-                    return {"state": "incomplete", "bytes": sum(blobs.values())}
+                status = os.stat(os.path.join(store, "blobs", digest.replace(":", "-")))
             except OSError:
-                return {"state": "incomplete", "bytes": sum(blobs.values())}
-        return {"state": "present", "bytes": sum(blobs.values())}
+                status = None
+            if status is None or status.st_size != size:
+                state = "incomplete"
+            elif state == "present":
+                key = [status.st_ino, status.st_size, status.st_mtime_ns]
+                state = "present" if checked.get(digest[7:]) == key else "unchecked"
+        return {"state": state, "bytes": sum(blobs.values())}
 
-    found = []
+    def blobs_of(raw: bytes) -> dict[str, int]:
+        manifest = json.loads(raw)
+        return {b["digest"]: b["size"] for b in [*manifest["layers"], manifest["config"]]}
+
+    checked = {}
+    try:
+        with open(os.path.join(store, ".fetch", "checked.json")) as file:
+            checked = dict(json.load(file))
+    except (OSError, ValueError):
+        pass
+    found, used, orphans = [], set(), 0
     for folder, _, files in os.walk(root):
-        found += [os.path.relpath(os.path.join(folder, file), root) for file in files]
+        for name in files:
+            found.append(os.path.relpath(os.path.join(folder, name), root))
+            try:
+                with open(os.path.join(folder, name), "rb") as manifest:
+                    used |= {digest.replace(":", "-") for digest in blobs_of(manifest.read())}
+            except (OSError, ValueError, KeyError, TypeError):
+                pass
+    with contextlib.suppress(OSError):
+        orphans = sum(entry.stat().st_size for entry in os.scandir(os.path.join(store, "blobs")) if entry.name not in used)
     wanted = {path_of(name) for name in models}
     out: dict[str, Any] = {
         "models": {name: look(name, digest) for name, digest in models.items()},
         "undeclared": sorted(name_of(path) for path in found if path not in wanted and path.count(os.sep) == 3),
+        "orphans": orphans,
         "free": None,
         "pull": None,
     }
@@ -83,6 +107,7 @@ def read_store(store: str, models: dict[str, str], status: str, unit: str) -> An
     except OSError:
         values = {}
     out["active"] = values.get("ActiveState", "inactive")
+    out["sub"] = values.get("SubState", "")
     out["result"] = values.get("Result", "success")
     out["restarts"] = int(values.get("NRestarts") or 0)
     return out

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from holdfast.operations.failing import report
 from holdfast.operations.unit import UnitState, steps, systemctl
 
 _POLL_S = 1.0
+_SWEEP = "/usr/local/lib/holdfast/holdfast_onhost/models_sweep.py"
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Pull:
     """What both operations need to know: where things lie, and which models (name -> digest) must be there."""
 
     store: str
+    settings: str
     status: str
     unit: str
     models: dict[str, str]
@@ -37,8 +40,12 @@ class Pull:
 def begin(pull: Pull, config: str) -> Iterator[StringCommand]:
     """Enable the puller; start it, without waiting, only when a declared model is missing."""
     state = UnitState.read(host, unit=pull.unit)
-    wanting = bool(missing(pull.read(host), pull.models))
+    found = pull.read(host)
+    wanting = bool(missing(found, pull.models))
     todo = steps(state, config=config, enabled=True, running=wanting)
+    if wanting and (found or {}).get("sub") == "start-pre":
+        # It is copying what another Ollama has, and reads its settings again after that.
+        todo = [verb for verb in todo if verb not in ("reset-failed", "restart", "start")]
     if not wanting:
         todo = [verb for verb in todo if verb != "stop"]
     if not todo:
@@ -56,22 +63,44 @@ def wait(pull: Pull, patience_s: float) -> Iterator[FunctionCommand]:
     if not missing(pull.read(host), pull.models):
         host.noop(f"{len(pull.models)} models are there")
         return
-    yield FunctionCommand(_wait, (pull, patience_s), {})
+    yield FunctionCommand(waiting, (pull, patience_s), {})
 
 
-def _wait(state: Any, host: Any, pull: Pull, patience_s: float) -> bool:
+@operation()
+def sweep(pull: Pull, sync: bool) -> Iterator[StringCommand]:
+    """Remove what no declared model needs, if ``sync``; without it nothing: status lists such models."""
+    found = pull.read(host) or {}
+    surplus = list(found.get("undeclared") or [])
+    if not sync or (not surplus and not found.get("orphans")):
+        host.noop(f"not declared, and left: {', '.join(surplus)}" if surplus else "nothing is left over")
+        return
+    yield StringCommand("/usr/bin/python3", "-I", _SWEEP, shlex.quote(pull.settings))
+
+
+def progress(pull: Mapping[str, Any]) -> dict[str, Any]:
+    """The puller's status as one of a transfer: done and total in bytes, and a label with model, rate and time left."""
+    label = f"models: {pull.get('model', '')}"
+    if pull.get("rate"):
+        label += f", {float(pull['rate']) / 2**20:.1f} MiB/s"
+    if pull.get("eta") is not None:
+        seconds = int(float(pull["eta"]))
+        label += f", {seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02} left"
+    return {"done": int(pull.get("bytes") or 0), "total": int(pull.get("total") or 0), "label": label}
+
+
+def waiting(state: Any, host: Any, pull: Pull, patience_s: float) -> bool:
+    """Until every declared model is there (True) or the puller has given up (False, told)."""
     last, since = -1, time.monotonic()
     while True:
         found = pull.read(host) or {}
         left = missing(found, pull.models)
         if not left:
             return True
-        now = found.get("pull") or {}
-        done = int(now.get("bytes") or 0)
-        if done != last:
-            last, since = done, time.monotonic()
-        if now.get("total"):
-            emit("bytes", host=host.name, done=done, total=now["total"], label=f"models: {now.get('model', '')}")
+        now = progress(found.get("pull") or {})
+        if now["done"] != last:
+            last, since = now["done"], time.monotonic()
+        if now["total"]:
+            emit("bytes", host=host.name, **now)
         quiet = time.monotonic() - since
         problem = verdict(found, left, quiet, patience_s, pull.unit)
         if problem:

@@ -24,15 +24,48 @@ ModelName = Annotated[
 ]
 
 
+# Where a server's confinement hides what is there, or nothing outlives a boot.
+_HIDDEN = ("home", "root", "tmp", "var/tmp", "run", "proc", "sys", "dev", "boot", "etc", "usr")
+
+
+def _store(value: str) -> str:
+    parts = value.strip("/").split("/")
+    if {".", ".."} & set(parts) or not parts[0]:
+        raise ValueError("not a folder; an absolute path without . and ..")
+    for hidden in _HIDDEN:
+        if f"/{'/'.join(parts)}/".startswith(f"/{hidden}/"):
+            raise ValueError(f"no store below /{hidden}: the servers do not see it, or it is not for this")
+    return "/" + "/".join(parts)
+
+
 class Options(Section):
-    """Where models come from, and by which digests they are recognised."""
+    """Where models come from, where they lie, and by which digests they are recognised."""
 
     registry: Annotated[str, AfterValidator(no_account)] = Field(
         default="https://registry.ollama.ai",
-        pattern=r"^https?://[^\s/]+$",
-        description="Address of the registry that serves the models. A mirror may be plain http: every byte is checked "
-        "against the pinned digest.",
-        examples=["http://nas.lan:5000"],
+        pattern=r"^(https?://[^\s/]+|depot)$",
+        description="Address of the registry that serves the models, or `depot` for those that lie in this machine's depot "
+        "(`./holdfast depot fetch MODEL` puts them there). A mirror may be plain http: every byte is checked against the "
+        "pinned digest.",
+        examples=["http://nas.lan:5000", "depot"],
+    )
+    store: Annotated[str, AfterValidator(_store)] = Field(
+        default="/var/lib/holdfast/models",
+        pattern=r"^/[A-Za-z0-9_.@+/-]+$",
+        description="Folder of the models on the machine. Any other than the default must be there: on a mounted disk, or "
+        "with the folders blobs and manifests in it. Nothing is moved when this changes; see `adopt`.",
+        examples=["/mnt/models"],
+    )
+    adopt: list[Annotated[str, Field(pattern=r"^[/~][^\x00\n]*$")]] = Field(
+        default_factory=list,
+        description="Folders with models of another Ollama on the machine. Blobs there are taken over by their digest instead "
+        "of being downloaded (linked where the file system allows it and nobody but root may write to them, else copied; the "
+        "source stays as it is). Looked at in any case: /usr/share/ollama, and .ollama of login_user and of root.",
+        examples=[["/mnt/old-disk/ollama/models"]],
+    )
+    sync: bool = Field(
+        default=False,
+        description="True removes models that are not declared, once the declared ones are there; otherwise `status` lists them.",
     )
     pins: dict[ModelName, Digest] = Field(
         default_factory=dict,

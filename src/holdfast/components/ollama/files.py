@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.components.models.files import STORE, folders
+from holdfast.components.models.files import folders
 from holdfast.operations.place import Directory, Entry, File
 from holdfast.operations.unit import config_hash
 from holdfast.render import render
@@ -24,7 +24,7 @@ def template(ws: Workstation) -> str:
     """The text of ollama@.service."""
     return render(
         "ollama/etc/systemd/system/ollama@.service.j2",
-        options=ws.ollama, store=STORE, programs=_PROGRAMS,
+        options=ws.ollama, store=ws.models.store, programs=_PROGRAMS,
     )  # fmt: skip
 
 
@@ -51,7 +51,7 @@ def environment(ws: Workstation, role: str, release: str) -> str:
 def _environment(ws: Workstation, role: str) -> str:
     return render(
         "ollama/etc/holdfast/ollama/instance.env.j2",
-        role=role, instance=ws.instances[role], options=ws.ollama, store=STORE, gpus=gpus(ws, role),
+        role=role, instance=ws.instances[role], options=ws.ollama, store=ws.models.store, gpus=gpus(ws, role),
         require_gpu=ws.require_gpu,
     )  # fmt: skip
 
@@ -60,7 +60,7 @@ def entries(ws: Workstation, release: str) -> list[Entry]:
     """Everything that the instances need on disk."""
     out: list[Entry] = [
         Directory(ETC),
-        *folders(),
+        *folders(ws),
         Directory("/var/lib/holdfast/ollama"),
         Directory("/var/cache/holdfast/ollama"),
         File(f"{SYSTEMD}/ollama@.service", template(ws)),

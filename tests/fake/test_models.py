@@ -1,0 +1,84 @@
+"""Another model for a role: clients change over when it has answered; what is not declared goes only when told so."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.fake import engine
+from tests.fake.machine import Machine
+from tests.fake.models import manifest
+from tests.fake.test_interrupted import shots
+from tests.fake.world import digest
+
+from holdfast.components.models import change
+from holdfast.components.models.files import SETTINGS
+
+OLD, NEW = "qwen2.5-coder:32b", "other-coder:7b"
+STORE = "/var/lib/holdfast/models"
+CHANGE = "Models: change | Let new models answer before clients ask them"
+SWEEP = "Models: wait | Remove models that are not declared"
+CLIENT = "/etc/holdfast/aider/aider.conf.yml"
+
+
+def other(site: dict[str, Any], **models: Any) -> dict[str, Any]:
+    """Two lines: the model, and its pin."""
+    pins = {**site["models"]["pins"], NEW: "sha256:" + digest(NEW)}
+    return {**site, "instances": {"coder": {"model": NEW}}, "models": {**site["models"], "pins": pins, **models}}
+
+
+def test_old_model_stays_in_service_until_the_new_one_has_answered(converged: Machine, site: dict[str, Any]) -> None:
+    settings, machine = other(site), converged.copy()
+    taken = shots(machine, settings)
+    switched = [shot for _, shot in taken if NEW in (shot.text(CLIENT) or "")]
+    waiting = [shot for _, shot in taken if NEW not in (shot.text(CLIENT) or "")]
+    assert switched and waiting
+    for shot in taken:
+        assert shot[1].text(manifest(STORE, OLD)), shot[0]
+    for shot in switched:
+        assert shot.text(manifest(STORE, NEW))
+        assert json.loads(shot.text(change.ANSWERED) or "{}")["coder"] == "sha256:" + digest(NEW)
+    done = engine.run(machine, settings)
+    assert not done.failed and done.changed == []
+    assert machine.text(manifest(STORE, OLD)), "the default only lists it"
+
+
+def test_new_model_that_does_not_answer_leaves_the_clients_alone(converged: Machine, site: dict[str, Any]) -> None:
+    settings = other(site)
+    settings["models"] = {**settings["models"], "store": STORE}
+    before = converged.text(CLIENT)
+    converged.refuses = {NEW}  # type: ignore[attr-defined]
+    done = engine.run(converged, settings)
+    assert done.failed
+    assert NEW in done.errors[0]["message"] and "still in service" in done.errors[0]["fix"]
+    assert converged.text(CLIENT) == before
+    converged.refuses = set()  # type: ignore[attr-defined]
+    done = engine.run(converged, settings)
+    assert not done.failed and CHANGE in done.changed
+    assert NEW in (converged.text(CLIENT) or "")
+
+
+def test_sync_removes_the_old_one_last(converged: Machine, site: dict[str, Any]) -> None:
+    done = engine.run(converged, other(site, sync=True))
+    assert not done.failed, done.errors
+    assert done.changed[-1] == SWEEP
+    assert converged.text(manifest(STORE, OLD)) is None
+    assert converged.text(manifest(STORE, NEW))
+    assert engine.run(converged, other(site, sync=True)).changed == []
+
+
+def test_store_elsewhere_must_be_there(converged: Machine, site: dict[str, Any]) -> None:
+    settings = {**site, "models": {**site["models"], "store": "/mnt/models"}}
+    before = converged.picture()
+    done = engine.run(converged, settings)
+    assert done.failed
+    assert "/mnt/models does not exist" in done.errors[0]["message"]
+    assert converged.picture() == before
+    for below in ("", "/blobs", "/manifests"):
+        converged.put(f"/mnt/models{below}", converged.disk[STORE])
+    done = engine.run(converged, settings)
+    assert not done.failed, done.errors
+    assert converged.text(manifest("/mnt/models", OLD))
+    assert json.loads(converged.text(SETTINGS) or "")["store"] == "/mnt/models"
+    assert "OLLAMA_MODELS=/mnt/models\n" in (converged.text("/etc/holdfast/ollama/coder.env") or "")
+    assert engine.run(converged, settings).changed == []
