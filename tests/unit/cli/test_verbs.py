@@ -143,7 +143,8 @@ def test_how_a_machine_is_reached() -> None:
     assert verify.where(site(), False) == ["--hosts=ssh://box"]
     assert verify.where(site(local=True), True) == ["--hosts=local://?sudo=true"]
     lab = site(ssh={"config_file": "/s/ssh_config"})
-    assert remote.ssh_words(lab)[:5] == ["ssh", "-o", "BatchMode=yes", "-F", "/s/ssh_config"]
+    assert remote.ssh_words(lab)[:5] == ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10"]
+    assert remote.ssh_words(lab)[5:7] == ["-F", "/s/ssh_config"]
 
 
 def test_set_reads_values_as_yaml() -> None:
