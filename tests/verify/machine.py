@@ -52,7 +52,7 @@ class Shape:
             for role, i in ws.instances.items()
         }
         return cls(
-            ws.name, ws.login_user, instances, dict(ws.gpus), ws.require_gpu, ws.open_webui.port, ws.open_webui.admin_email,
+            ws.name, ws.login_user, instances, dict(ws.addresses), ws.require_gpu, ws.open_webui.port, ws.open_webui.admin_email,
             ws.tailscale.enabled, ws.tailscale.login_server, ws.tailscale.serve, tuple(ws.base.ca_certificates),
             dict(ws.models.pins), ws.depot,
         )  # fmt: skip

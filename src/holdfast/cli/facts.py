@@ -46,7 +46,7 @@ def read(host: Any, ws: Workstation) -> dict[str, Any]:
     machine = NvidiaState.machine(host)
     nvidia = None
     if machine is not None:
-        finding = classify(machine, ws.gpus, ws.nvidia.minimum_driver)
+        finding = classify(machine, ws.addresses, ws.nvidia.minimum_driver)
         nvidia = {"words": finding.words, "problems": list(finding.problems), "fix": finding.fix, "usable": finding.usable}
     try:
         wanted = pins.pinned(ws)

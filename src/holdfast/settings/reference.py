@@ -32,6 +32,8 @@ def schema() -> dict[str, Any]:
         # Keys without a default may stand in the profile instead.
         part.pop("required", None)
     block["properties"].pop("name")
+    # A card may be its address alone (settings/gpu.py).
+    definitions["Gpu"] = {"anyOf": [{"type": "string"}, definitions["Gpu"]]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Holdfast hosts.yml",
@@ -67,7 +69,8 @@ def _rows(part: dict[str, Any], prefix: str, definitions: dict[str, Any]) -> Ite
             target = definitions[inner.rsplit("/", 1)[1]]
             if "properties" in target:
                 below = f"{path}." if "$ref" in value else f"{path}.NAME."
-                yield f"| **{path}** | | | {value.get('description', target.get('description', ''))} |"
+                meaning = value.get("description", target.get("description", "")).replace("|", "\\|")
+                yield f"| **{path}** | | | {meaning} |"
                 yield from _rows(target, below, definitions)
                 continue
         default = "" if "default" not in value else f"`{json.dumps(value['default'])}`"

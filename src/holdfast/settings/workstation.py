@@ -18,20 +18,13 @@ from holdfast.components.ollama.options import Options as Ollama
 from holdfast.components.open_webui.options import Options as OpenWebui
 from holdfast.components.tailscale.options import Options as Tailscale
 from holdfast.errors import SettingsError
+from holdfast.settings import fitting
 from holdfast.settings.explain import settings_error
+from holdfast.settings.gpu import CardName, Gpu
 from holdfast.settings.merge import merge
 from holdfast.settings.section import Section, no_account
 
 NAME = r"^[a-z][a-z0-9_-]{0,30}$"
-_PCI = re.compile(r"^(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}):([01][0-9a-f])\.([0-7])$")
-
-
-def _pci_address(value: str) -> str:
-    found = _PCI.match(value.lower())
-    if not found:
-        raise ValueError('not a PCI address; write it as lspci shows it, in quotes: "01:00.0"')
-    domain, bus, device, function = found.groups()
-    return f"{int(domain or '0', 16):04x}:{bus}:{device}.{function}"
 
 
 def _depot(value: str) -> str:
@@ -41,7 +34,6 @@ def _depot(value: str) -> str:
 
 
 Name = Annotated[str, Field(pattern=NAME)]
-PciAddress = Annotated[str, AfterValidator(_pci_address)]
 
 
 class Ssh(Section):
@@ -67,9 +59,15 @@ class Workstation(Section):
         description="The person's account on the machine; `verify` runs Aider as this user (everybody who logs in has it).",
         examples=["ada"],
     )
-    gpus: dict[Name, PciAddress] = Field(
-        default_factory=dict, description="The cards: a name of yours for each PCI address (`lspci -D | grep -i nvidia`).",
-        examples=[{"left": "01:00.0", "right": "21:00.0"}],
+    gpus: dict[Name, Gpu] = Field(
+        default_factory=dict, description="The cards: a name of yours for each PCI address (`lspci -D | grep -i nvidia`), or "
+        "for a mapping with more about the card.",
+        examples=[{"left": "01:00.0", "right": {"address": "21:00.0", "card": "rtx-3090", "display": True}}],
+    )  # fmt: skip
+    card: CardName = Field(
+        default="", description="What kind the cards are, where `gpus` does not say it of one: a key of "
+        "src/holdfast/fit/cards.py. Empty: not known, and whether a model fits is then not known either.",
+        examples=["rtx-3090"],
     )  # fmt: skip
     require_gpu: bool = Field(
         default=True, description="False allows models to run on the CPU where the declared cards are not there."
@@ -102,7 +100,11 @@ class Workstation(Section):
         doubled = [str(port) for port, count in ports.items() if count > 1]
         if doubled:
             raise ValueError(f"port {', '.join(doubled)} is used twice among instances and open_webui")
-        addresses = Counter(self.gpus.values())
+        for gpu in self.nvidia.power_limit_w:
+            if gpu not in self.gpus:
+                known = ", ".join(self.gpus) or "none"
+                raise ValueError(f"nvidia.power_limit_w names {gpu!r}, which gpus does not (known: {known})")
+        addresses = Counter(gpu.address for gpu in self.gpus.values())
         twice = [address for address, count in addresses.items() if count > 1]
         if twice:
             raise ValueError(f"gpus: {', '.join(twice)} has two names")
@@ -121,6 +123,11 @@ class Workstation(Section):
             )
         return self
 
+    @property
+    def addresses(self) -> dict[str, str]:
+        """The cards' PCI addresses, by the site's names for them."""
+        return {name: gpu.address for name, gpu in self.gpus.items()}
+
     @classmethod
     def of(cls, data: Any) -> Workstation:
         """The settings in pyinfra's ``host.data``: the profile's keys, ``site``, and pyinfra's own ``ssh_*`` and ``_*``."""
@@ -133,8 +140,10 @@ class Workstation(Section):
         """``site`` over ``profile``, validated; ``where`` names the site's file in errors. Raises SettingsError."""
         name = str(site.get("name", "?"))
         try:
-            return cls.model_validate(merge(profile, site))
+            ws = cls.model_validate(merge(profile, site))
         except ValidationError as error:
             raise settings_error(error, cls, name, where) from None
         except RecursionError:
             raise SettingsError(f"{name}: nested too deeply", where=where, fix="see hosts.example.yml") from None
+        fitting.require(ws.instances, fitting.cards(ws), name, where)
+        return ws

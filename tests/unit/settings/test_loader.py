@@ -63,7 +63,7 @@ def test_set_reaches_only_the_host_it_names(hosts: Any, monkeypatch: pytest.Monk
 
 
 def test_pci_addresses_get_their_domain() -> None:
-    assert resolve(site()).gpus == {"left": "0000:01:00.0", "right": "0000:21:00.0"}
+    assert resolve(site()).addresses == {"left": "0000:01:00.0", "right": "0000:21:00.0"}
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def port(ws: Workstation, role: str) -> str:
 
 def gpus(ws: Workstation, role: str) -> str:
     """The instance's cards as devices.py reads them: "left=0000:01:00.0 …"."""
-    return " ".join(f"{name}={ws.gpus[name]}" for name in ws.instances[role].gpus)
+    return " ".join(f"{name}={ws.gpus[name].address}" for name in ws.instances[role].gpus)
 
 
 def config(ws: Workstation, role: str, release: str) -> str:

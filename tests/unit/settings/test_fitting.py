@@ -1,0 +1,106 @@
+"""Settings are valid only if the models fit; applying the Fix that is told makes them valid."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from holdfast.errors import SettingsError
+from holdfast.settings import fitting
+from holdfast.settings.loader import resolve
+from holdfast.settings.merge import merge
+
+BLOCK: dict[str, Any] = {
+    "name": "gpu-box", "profile": "dual_3090", "login_user": "ada", "gpus": {"left": "01:00.0", "right": "21:00.0"},
+}  # fmt: skip
+
+
+def site(**changes: Any) -> dict[str, Any]:
+    return merge(BLOCK, changes)
+
+
+def refused(given: dict[str, Any]) -> SettingsError:
+    with pytest.raises(SettingsError) as caught:
+        resolve(given)
+    assert caught.value.code == 2
+    return caught.value
+
+
+def as_told(error: SettingsError) -> dict[str, Any]:
+    """The settings that the Fix line names: instances.ROLE: {key: value}."""
+    found = re.findall(r"instances\.(\w+): (\{[^}]*\})", error.fix)
+    return {"instances": {role: yaml.safe_load(text) for role, text in found}}
+
+
+def test_the_profiles_fit_with_something_to_spare() -> None:
+    for profile, gpus in (("dual_3090", BLOCK["gpus"]), ("single_24gb", {"card": "01:00.0"})):
+        found = fitting.verdicts(resolve({**BLOCK, "profile": profile, "gpus": gpus}))
+        assert {role: verdict.fits for role, verdict in found.items()} == {"coder": True, "reasoner": True}
+        assert all(gpu.spare > 0 for verdict in found.values() for gpu in verdict.gpus)
+
+
+def test_a_context_that_is_too_large_is_refused_with_the_arithmetic() -> None:
+    error = refused(site(instances={"coder": {"context": 32768}}))
+    text = error.render()
+    for word in ("gpu-box.instances.coder", "qwen2.5-coder:32b", "left", "RTX 3090", "weights 18,508", "of 24,576 MiB"):
+        assert word in text
+    assert error.fix == "instances.coder: {context: 29184}"
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from(["coder", "reasoner"]), st.integers(512, 300_000), st.integers(1, 8),
+    st.sampled_from(["f16", "q8_0", "q4_0"]), st.lists(st.sampled_from(["left", "right"]), min_size=1, unique=True),
+)  # fmt: skip
+def test_applying_the_fix_fits(role: str, context: int, parallel: int, kind: str, gpus: list[str]) -> None:
+    given = site(instances={role: {"context": context, "parallel": parallel, "kv_type": kind, "gpus": gpus}})
+    try:
+        resolve(given)
+        return
+    except SettingsError as error:
+        change = as_told(error)
+    fixed = resolve(merge(given, change))
+    if "context" in change["instances"][role]:
+        more = {"instances": {role: {"context": fixed.instances[role].context + 256}}}
+        refused(merge(merge(given, change), more))
+
+
+def test_what_never_fits_is_said_so() -> None:
+    error = refused({**BLOCK, "profile": "single_24gb", "gpus": {"card": "01:00.0"},
+                     "instances": {"reasoner": {"model": "deepseek-r1:70b"}}})  # fmt: skip
+    assert "smaller model" in error.fix
+
+
+def test_another_card_changes_the_verdict() -> None:
+    large = {"instances": {"coder": {"context": 32768}}}
+    refused(site(**large))
+    resolve(site(**large, card="rtx-5090"))
+    resolve(site(**large, gpus={"left": {"address": "01:00.0", "card": "rtx-5090"}}))
+    resolve(site(**large, gpus={"left": {"address": "01:00.0", "vram_mib": 49152}}))
+    resolve(site(instances={"coder": {"context": 28672}}))
+    refused(site(instances={"coder": {"context": 28672}}, gpus={"left": {"address": "01:00.0", "display": True}}))
+
+
+def test_what_is_not_known_is_no_error() -> None:
+    found = fitting.verdicts(resolve(site(instances={"coder": {"model": "somebody/model:7b", "context": 262144}})))
+    assert found["coder"].fits is None and found["reasoner"].fits is True
+    found = fitting.verdicts(resolve(site(card="")))
+    assert {verdict.fits for verdict in found.values()} == {None}
+
+
+def test_a_card_is_an_address_or_a_mapping() -> None:
+    ws = resolve(site(gpus={"right": {"address": "21:00.0", "card": "rtx-4090"}}))
+    assert ws.gpus["left"].address == "0000:01:00.0" and ws.gpus["right"].card == "rtx-4090"
+    error = refused(site(gpus={"right": {"address": "21:00.0", "card": "rtx 309"}}))
+    assert "rtx-3090" in error.render()
+    assert "gpu-box.gpus.left.cart" in refused(site(gpus={"left": {"address": "01:00.0", "cart": 1}})).render()
+
+
+def test_speed_of_a_card_of_ones_own() -> None:
+    slow = resolve(site(gpus={"left": {"address": "01:00.0", "bandwidth_gb_s": 468}}))
+    assert round(fitting.verdicts(slow)["coder"].speed, 1) == 24.1
