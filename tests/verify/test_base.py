@@ -27,10 +27,11 @@ def test_packages_are_installed(machine: Machine) -> None:
 
 def test_programs_on_the_machine_are_those_of_this_checkout(files: Callable[..., dict[str, Any]]) -> None:
     here = ROOT / "src" / "holdfast_onhost"
-    ours = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in here.glob("*.py")}
+    ours = {str(p.relative_to(here)): hashlib.sha256(p.read_bytes()).hexdigest() for p in here.rglob("*.py")}
     assert len(ours) > 5, f"the reader of {here} is blind"
     found = files(ONHOST, hashes=True, below=True)
-    theirs = {Path(p).name: e["sha256"] for p, e in found.items() if e and e["kind"] == "file" and p.endswith(".py")}
+    programs = {p: e for p, e in found.items() if e and e["kind"] == "file" and p.endswith(".py")}
+    theirs = {str(Path(p).relative_to(ONHOST)): e["sha256"] for p, e in programs.items()}
     assert theirs == ours
 
 
