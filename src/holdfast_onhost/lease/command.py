@@ -7,11 +7,6 @@ from collections.abc import Sequence
 from holdfast_onhost.lease.refusal import Refused
 
 
-def loads(argv: Sequence[str]) -> bool:
-    """Whether this start loads a model.  Ollama starts llama-server without one to find devices: that needs no lease."""
-    return "--model" in argv
-
-
 def value(argv: Sequence[str], option: str) -> str:
     """The word after `option`."""
     try:

@@ -6,7 +6,9 @@ import json
 import re
 import select
 import socket
+import sys
 import threading
+import time
 from functools import partial
 
 from holdfast_onhost.lease.gate import Gate
@@ -39,7 +41,14 @@ class Relay:
     def run(self) -> None:
         """One thread a connection: Ollama uses one a request."""
         while True:
-            client, _ = self.door.accept()
+            try:
+                client, _ = self.door.accept()
+            except OSError as error:
+                if self.door.fileno() < 0:
+                    return
+                print(f"holdfast: cannot take a connection: {error.strerror}", file=sys.stderr, flush=True)
+                time.sleep(0.1)  # too many open files, perhaps: some will end
+                continue
             threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
@@ -84,7 +93,7 @@ class Relay:
         Takes what the real llama-server says at once, however slowly the client reads: a stalled client must not pin
         the GPU.  An answer is a few megabytes at most.
         """
-        waiting = bytearray()
+        waiting, listening = bytearray(), select.POLLIN
         with socket.socket(socket.AF_UNIX) as real:
             real.connect(self.socket_path)
             real.sendall(head)
@@ -101,10 +110,13 @@ class Relay:
                     elif events & _LEFT:
                         return b""
                     elif events & select.POLLIN:
-                        real.sendall(client.recv(_CHUNK))
+                        try:
+                            real.sendall(client.recv(_CHUNK))
+                        except OSError:
+                            listening = 0  # it wants no more of this request; its answer may still be on the way
                 if waiting:
                     del waiting[: _send(client, waiting)]
-                poll.modify(client, select.POLLIN | select.POLLRDHUP | (select.POLLOUT if waiting else 0))
+                poll.modify(client, listening | select.POLLRDHUP | (select.POLLOUT if waiting else 0))
 
 
 def read_head(client: socket.socket) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -66,14 +65,6 @@ def address(host: str) -> tuple[str, int]:
     return ("127.0.0.1" if name == "0.0.0.0" else name), parts.port or {"http": 80, "https": 443}.get(
         parts.scheme, 11434
     )
-
-
-def real_of(environment: Mapping[str, str]) -> str:
-    """The real llama-server's path, for what needs nothing else."""
-    path = _needed(environment, "HOLDFAST_LLAMA_SERVER")
-    if not os.access(path, os.X_OK):
-        raise Refused(f"HOLDFAST_LLAMA_SERVER: {path} is no program", _AGAIN)
-    return path
 
 
 def _needed(environment: Mapping[str, str], key: str) -> str:

@@ -1,0 +1,97 @@
+"""What the supervisor reads: the unit's environment, and Ollama's words for llama-server."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from holdfast.paths import ROOT
+from holdfast_onhost.lease import command
+from holdfast_onhost.lease.refusal import Refused
+from holdfast_onhost.lease.settings import Settings, address
+
+PROGRAM = ROOT / "src" / "holdfast_onhost" / "lease" / "supervisor.py"
+ARGV = ["--model", "/m", "--port", "4000", "--host", "127.0.0.1", "--offline", "-c", "8192", "-np", "2"]
+NEEDED = {
+    "HOLDFAST_LEASE_DIR": "/run/holdfast/lease", "HOLDFAST_LEASE": "right left", "HOLDFAST_INSTANCE": "coder",
+    "HOLDFAST_LLAMA_SERVER": "/x/llama-server", "HOME": "/h",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("context", "given"), [(0, "8192"), (4096, "4096"), (8192, "8192"), (16384, "8192")])
+def test_context_is_at_most_the_planned_one(context: int, given: str) -> None:
+    out = command.real(ARGV, "/h/x.sock", context)
+    assert out[out.index("-c") + 1] == given and out[out.index("--host") + 1] == "/h/x.sock"
+    assert "127.0.0.1" in ARGV, "the original is left alone"
+
+
+def test_context_of_the_whole_model_is_too_much() -> None:
+    out = command.real([*ARGV[:8], "0"], "/h/x.sock", 4096)
+    assert out[-1] == "4096"
+
+
+def test_another_release_of_ollama_is_named() -> None:
+    assert command.value(ARGV, "--port") == "4000"
+    with pytest.raises(Refused, match=r"without --port: --model /m.* Fix: "):
+        command.value(["--model", "/m"], "--port")
+
+
+def test_settings() -> None:
+    read = Settings.read(
+        NEEDED | {"HOLDFAST_LEASE_MIN_HOLD_S": "2.5", "HOLDFAST_LEASE_VRAM": "21000 9", "HOLDFAST_REQUIRE_GPU": "0"}
+    )
+    assert read.resources == ("left", "right") and read.min_hold_s == 2.5 and read.vram_mib == (21000, 9)
+    assert not read.require_gpu and Settings.read(NEEDED).require_gpu and Settings.read(NEEDED).min_hold_s == 60
+    assert Settings.read({k: v for k, v in NEEDED.items() if "LEASE" not in k}).resources == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"HOLDFAST_LEASE_DIR": ""}, "HOLDFAST_LEASE_DIR is not set"),
+        ({"HOLDFAST_INSTANCE": ""}, "HOLDFAST_INSTANCE is not set"),
+        ({"HOLDFAST_LEASE": "../x"}, "'../x' in HOLDFAST_LEASE"),
+        ({"HOLDFAST_LEASE_MIN_HOLD_S": "soon"}, "'soon' is not a number"),
+        ({"HOLDFAST_CONTEXT": "-1"}, "'-1' is not a number"),
+        ({"HOLDFAST_LEASE_VRAM": "1 x"}, "'1 x' is not a list"),
+    ],
+)
+def test_settings_that_make_no_sense(change: dict[str, str], words: str) -> None:
+    with pytest.raises(Refused) as told:
+        Settings.read(NEEDED | change)
+    assert words in str(told.value) and "Fix: " in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1:11435", ("127.0.0.1", 11435)),
+        ("http://127.0.0.1:11435", ("127.0.0.1", 11435)),
+        ("http://box", ("box", 80)),
+        ("0.0.0.0", ("127.0.0.1", 11434)),
+        ("", ("127.0.0.1", 11434)),
+    ],
+)
+def test_where_ollama_listens(host: str, expected: tuple[str, int]) -> None:
+    assert address(host) == expected
+
+
+def run(link: Path, environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-I", str(link), *words], env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_looking_for_devices_is_the_real_program_even_through_a_link(tmp_path: Path) -> None:
+    link = tmp_path / "llama-server"
+    link.symlink_to(PROGRAM)
+    done = run(link, {"HOLDFAST_LLAMA_SERVER": "/bin/echo"}, "--list-devices", "--offline")
+    assert done.stdout == "--list-devices --offline\n"
+    done = run(link, {}, "--list-devices")
+    assert done.returncode == 1 and "error: HOLDFAST_LLAMA_SERVER: ''" in done.stderr and "Fix: " in done.stderr
+    done = run(link, {}, *ARGV)
+    assert done.returncode == 1 and done.stderr.startswith("error: HOLDFAST_INSTANCE is not set. Fix: ")
+    assert len(done.stderr.splitlines()) == 1, "Ollama hands single lines on"
