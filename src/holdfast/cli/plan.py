@@ -4,25 +4,37 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import sys
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from holdfast.apply import run as runner
 from holdfast.apply.result import Result
-from holdfast.cli import hosts
+from holdfast.cli import fit_given, fit_table, hosts
 from holdfast.cli.outcome import Outcome
 from holdfast.cli.parser import add_host
 from holdfast.cli.password import Asker
 from holdfast.cli.show import Shown
+from holdfast.cli.telling import printing
 from holdfast.cli.up import log_of
-from holdfast.errors import STOPS
+from holdfast.errors import STOPS, HoldfastError
+from holdfast.fit import CARDS
+from holdfast.settings import fitting
+from holdfast.settings.fitting import Asked, FitError
 
 ABOUT = """\
 Says what `up` would change on a machine, and changes nothing. Files are shown as a diff; of a file that holds a secret
 only its name is. What an apply would stop at is told at the end, before anything is changed. Exit 3 when changes are
 pending or an apply would stop, 0 when the machine is as described.
 
+First of all it says what lies on which card, and whether the models fit: exit 2 where one does not. For that alone neither
+a machine nor a network is needed:
+
   ./holdfast plan gpu-box
   ./holdfast plan gpu-box --set instances.coder.context=8192
+  ./holdfast plan --profile dual_3090 --card rtx-4090 --set instances.coder.context=32768
+  ./holdfast plan --gguf model.gguf --card rtx-3090 --card rtx-3060 --set context=8192
 """
 PENDING = 3
 
@@ -31,15 +43,62 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = ABOUT
     add_host(parser, "a host of hosts.yml, or @local (default: the throw-away machine)")
     hosts.add_set(parser)
+    alone = parser.add_mutually_exclusive_group()
+    alone.add_argument("--profile", metavar="PROFILE", help="no machine: do the models of this hardware profile fit?")
+    alone.add_argument("--gguf", metavar="FILE", type=Path, help="no machine: does the model in this file fit?")
+    parser.add_argument(
+        "--card", action="append", default=[], metavar="[NAME=]KIND", dest="cards",
+        help=f"with --profile or --gguf: the kind of card, {', '.join(list(CARDS)[8:12])} … (may be repeated)",
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace, progress: Shown) -> Outcome:
-    name = hosts.chosen(args.host)
-    hosts.set_for(name, hosts.overrides(args.values))
-    hosts.settings(name)
+    try:
+        if args.profile or args.gguf:
+            return alone(args)
+        if args.cards:
+            fix = "leave --card out: what the cards of a machine are stands in hosts.yml"
+            raise HoldfastError("--card goes with --profile or --gguf", fix=fix, code=2)
+        name = hosts.chosen(args.host)
+        hosts.set_for(name, hosts.overrides(args.values))
+        ws = hosts.settings(name)
+    except FitError as error:
+        if args.json:
+            return refused(error)
+        show(error.asked, progress)
+        raise
+    asked = fitting.asked(ws)
+    if not args.json:
+        # Before the machine is asked anything, which may take long or fail.
+        show(asked, progress)
     with progress.phase("plan"):
         result = runner.plan(name, log=log_of("plan", name), progress=progress, ask=Asker(progress))
-    return outcome(name, result)
+    found = outcome(name, result)
+    return replace(found, data={**found.data, "fit": fit_table.data(asked)})
+
+
+def alone(args: argparse.Namespace) -> Outcome:
+    """The verdict without a machine. Raises FitError where a model does not fit."""
+    if args.host:
+        raise HoldfastError("a host and --profile or --gguf at once", fix=f"./holdfast plan {args.host}", code=2)
+    values = hosts.overrides(args.values)
+    given = fit_given.of_profile if args.profile else fit_given.of_gguf
+    asked = given(args.profile or args.gguf, args.cards, values)
+    fitting.require(asked)
+    return Outcome({"fit": fit_table.data(asked)}, list(fit_table.lines(asked)))
+
+
+def show(asked: Asked, progress: Shown) -> None:
+    """Print the table now."""
+    with progress.aside(), printing():
+        sys.stdout.write("\n".join([*fit_table.lines(asked), "", ""]))
+        sys.stdout.flush()
+
+
+def refused(error: FitError) -> Outcome:
+    """For a program: the numbers, and why a model does not fit; exit code 2."""
+    told = {"message": error.message, "where": error.where, "allowed": error.allowed, "fix": error.fix}
+    return Outcome({"fit": fit_table.data(error.asked), "error": told}, [], error.code)
 
 
 def outcome(name: str, result: Result) -> Outcome:

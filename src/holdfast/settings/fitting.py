@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from holdfast.components.ollama.options import Instance
@@ -22,46 +23,58 @@ def known_shapes() -> dict[str, Shape]:
     return shapes()
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What is to fit: the instances of ``name`` by role, its cards' kinds (None: not known) and PCI addresses by name.
+
+    ``shapes``: of models that are in no lock.
+    """
+
+    name: str
+    instances: Mapping[str, Instance]
+    kinds: Mapping[str, Card | None]
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    shapes: Mapping[str, Shape] = field(default_factory=dict)
+
+    def verdict(self, role: str) -> Verdict:
+        """The verdict for one instance."""
+        one = self.instances[role]
+        shape = self.shapes.get(one.model) or known_shapes().get(one.model)
+        cards = [self.kinds[name] for name in one.gpus]
+        return judge(shape, cards, one.context, one.parallel, one.kv_type, one.flash_attention, one.gpus)
+
+    def verdicts(self) -> dict[str, Verdict]:
+        """All of them, by role."""
+        return {role: self.verdict(role) for role in self.instances}
+
+
 class FitError(SettingsError):
-    """A model that does not fit on its cards; ``instances`` and ``cards`` are what was asked."""
+    """A model that does not fit on its cards; ``asked`` is what was to fit."""
 
-    def __init__(
-        self, message: str, *, where: str, fix: str, instances: Mapping[str, Instance], cards: Mapping[str, Card | None]
-    ) -> None:
+    def __init__(self, message: str, *, where: str, fix: str, asked: Asked) -> None:
         super().__init__(message, where=where, fix=fix)
-        self.instances, self.cards = instances, cards
+        self.asked = asked
 
 
-def cards(ws: Workstation) -> dict[str, Card | None]:
-    """What kind each of the machine's cards is, by the site's name for it."""
-    return {name: gpu.kind(ws.card) for name, gpu in ws.gpus.items()}
-
-
-def verdict(instance: Instance, kinds: Mapping[str, Card | None], shape: Shape | None = None) -> Verdict:
-    """The verdict for one instance; ``shape`` comes from the lock where none is given."""
-    found = known_shapes().get(instance.model) if shape is None else shape
-    return judge(
-        found, [kinds[name] for name in instance.gpus], instance.context, instance.parallel, instance.kv_type,
-        instance.flash_attention, instance.gpus,
-    )  # fmt: skip
+def asked(ws: Workstation) -> Asked:
+    """What is to fit on ``ws``."""
+    return Asked(ws.name, ws.instances, {name: gpu.kind(ws.card) for name, gpu in ws.gpus.items()}, ws.addresses)
 
 
 def verdicts(ws: Workstation) -> dict[str, Verdict]:
     """The verdict for every instance, by role. MiB needed on each of its cards: ``verdicts(ws)[role].needed``."""
-    kinds = cards(ws)
-    return {role: verdict(instance, kinds) for role, instance in ws.instances.items()}
+    return asked(ws).verdicts()
 
 
-def require(instances: Mapping[str, Instance], kinds: Mapping[str, Card | None], name: str, where: str = "") -> None:
+def require(given: Asked, where: str = "") -> None:
     """Raises FitError for instances that do not fit, with the arithmetic and the nearest settings that do."""
     problems, fixes = [], []
-    for role, instance in instances.items():
-        found = verdict(instance, kinds)
+    for role, found in given.verdicts().items():
         if found.fits is False:
-            problems.append(f"{name}.instances.{role}: {instance.model} {arithmetic(found)}")
-            fixes.append(fix(role, instance, found, kinds))
+            problems.append(f"{given.name}.instances.{role}: {given.instances[role].model} {arithmetic(found)}")
+            fixes.append(_fix(role, found, given))
     if problems:
-        raise FitError("\n  ".join(problems), where=where, fix="; ".join(fixes), instances=instances, cards=kinds)
+        raise FitError("\n  ".join(problems), where=where, fix="; ".join(fixes), asked=given)
 
 
 def arithmetic(found: Verdict) -> str:
@@ -75,18 +88,18 @@ def arithmetic(found: Verdict) -> str:
         for gpu in found.gpus
         if gpu.spare < 0
     ]
-    asked = f"{found.demand.context} tokens" + (f" x {found.demand.parallel}" if found.demand.parallel > 1 else "")
-    return f"with {asked} in {found.demand.kv_type} does not fit: " + "; ".join(parts)
+    tokens = f"{found.demand.context} tokens" + (f" x {found.demand.parallel}" if found.demand.parallel > 1 else "")
+    return f"with {tokens} in {found.demand.kv_type} does not fit: " + "; ".join(parts)
 
 
-def fix(role: str, instance: Instance, found: Verdict, kinds: Mapping[str, Card | None]) -> str:
+def _fix(role: str, found: Verdict, given: Asked) -> str:
     """The nearest settings that fit, as they stand in hosts.yml."""
-    own = {name: kinds[name] for name in instance.gpus}
-    usable = {name: card for name, card in own.items() if card is not None}
-    free = {name: card for name, card in kinds.items() if card is not None and name not in own}
-    change = nearest(found.shape, usable, found.demand, free) if found.shape else {}
+    kinds = {name: card for name, card in given.kinds.items() if card is not None}
+    own = {name: kinds[name] for name in found.on}
+    free = {name: card for name, card in kinds.items() if name not in own}
+    change = nearest(found.shape, own, found.demand, free) if found.shape else {}
     if not change:
-        return f"instances.{role}: a smaller model, or one more card (nothing else makes {instance.model} fit)"
+        return f"instances.{role}: a smaller model, or one more card (no other setting makes {given.instances[role].model} fit)"
     return f"instances.{role}: {{{', '.join(f'{key}: {_yaml(value)}' for key, value in change.items())}}}"
 
 

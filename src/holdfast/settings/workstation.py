@@ -145,5 +145,5 @@ class Workstation(Section):
             raise settings_error(error, cls, name, where) from None
         except RecursionError:
             raise SettingsError(f"{name}: nested too deeply", where=where, fix="see hosts.example.yml") from None
-        fitting.require(ws.instances, fitting.cards(ws), name, where)
+        fitting.require(fitting.asked(ws), where)
         return ws

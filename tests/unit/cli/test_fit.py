@@ -1,0 +1,120 @@
+"""`plan` says what lies on which card before anything else, also without a machine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.unit.fit.gguf_bytes import header, model
+
+from holdfast.apply import run as runner
+from holdfast.apply.result import Result
+from holdfast.cli.main import run
+from holdfast.lab.models import roles
+
+HOST = """gpu-box:
+  profile: dual_3090
+  ssh: {hostname: 192.168.1.20, user: ada}
+  login_user: ada
+  gpus: {left: "01:00.0", right: "21:00.0"}
+  tailscale: {enabled: false}
+"""
+
+
+@pytest.fixture
+def hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("HOLDFAST_HOSTS", str(tmp_path / "hosts.yml"))
+    monkeypatch.delenv("HOLDFAST_SET", raising=False)
+    (tmp_path / "hosts.yml").write_text(HOST)
+    return tmp_path
+
+
+def rows(text: str) -> list[list[str]]:
+    return [line.split() for line in text.splitlines()]
+
+
+def test_a_profile_without_a_machine(hosts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["plan", "--profile", "dual_3090"]) == 0
+    said = capsys.readouterr().out
+    assert said.splitlines()[0].split() == [
+        "instance", "GPU", "card", "PCI", "address", "weights", "KV", "buffers", "spare", "context", "verdict", "tokens/s",
+    ]  # fmt: skip
+    assert ["coder", "left", "GeForce", "RTX", "3090", "-", "18,508"] in [row[:7] for row in rows(said)]
+    assert "coder and reasoner cannot be loaded at the same time" in said
+
+
+def test_a_profile_that_does_not_fit_names_what_does(hosts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["plan", "--profile", "dual_3090", "--set", "instances.coder.context=32768"]
+    assert run(words) == 2
+    told = capsys.readouterr()
+    assert "does not fit" in told.out and "32768 of 29184" in told.out
+    assert told.err.splitlines()[-1] == "Fix: instances.coder: {context: 29184}"
+    assert run([*words[:3], "--set", "instances.coder.context=29184"]) == 0
+    assert run([*words[:3], "--set", "instances.coder.context=29440"]) == 2
+
+
+def test_other_cards(hosts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base = ["plan", "--profile", "dual_3090"]
+    assert run([*base, "--card", "rtx-3060"]) == 2
+    assert run([*base, "--card", "rtx-5090"]) == 0
+    assert run([*base, "--card", "rtx-5090", "--card", "rtx-3090"]) == 0
+    assert run([*base, "--card", "right=rtx-3060"]) == 2
+    capsys.readouterr()
+    for words in (["--card", "rtx-309"], ["--card", "middle=rtx-3090"], ["--card", "rtx-3090"] * 3):
+        assert run([*base, *words]) == 2
+        assert capsys.readouterr().err.splitlines()[-1].startswith("Fix: ")
+
+
+def test_a_gguf_without_a_machine(hosts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    roles.write_coder(hosts / "tiny.gguf")
+    assert run(["plan", "--gguf", str(hosts / "tiny.gguf"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["fit"]["instances"]["gguf"]
+    assert found["fits"] is True and found["shape"] == "read from the GGUF" and found["largest_context"] == 32768
+    assert found["gpus"][0]["card"] == "GeForce RTX 3090"
+
+
+def test_a_gguf_that_is_not_known_is_not_guessed(hosts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (hosts / "new.gguf").write_bytes(header(*model("brand-new")))
+    assert run(["plan", "--gguf", str(hosts / "new.gguf")]) == 0
+    said = capsys.readouterr().out
+    assert "unknown" in said and "'brand-new' is not known here" in said
+    (hosts / "cut.gguf").write_bytes(header(*model())[:100])
+    assert run(["plan", "--gguf", str(hosts / "cut.gguf")]) == 1
+    assert run(["plan", "--gguf", str(hosts / "none.gguf")]) == 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--profile", "dual_309"], ["--profile", "cpu", "--gguf", "x"], ["gpu-box", "--profile", "cpu"], ["gpu-box", "--card", "t4"],
+     ["--profile", "dual_3090", "--set", "instances.coder.contxt=1"]],
+)  # fmt: skip
+def test_wrong_words(hosts: Path, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["plan", *words]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("Fix: ")
+
+
+def test_a_host_is_judged_before_it_is_asked(
+    hosts: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = []
+
+    def plan(name: str, **options: Any) -> Result:
+        asked.append(capsys.readouterr().out)
+        return Result(operations=3)
+
+    monkeypatch.setattr(runner, "plan", plan)
+    assert run(["plan", "gpu-box"]) == 0
+    assert "0000:21:00.0" in asked[0] and "19,941" in asked[0], "the table is there before the machine is asked"
+    assert run(["plan", "gpu-box", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["fit"]["exclude_each_other"] == [["coder", "reasoner"]] and found["operations"] == 3
+    del asked[:]
+    assert run(["plan", "gpu-box", "--set", "instances.reasoner.context=65536"]) == 2
+    told = capsys.readouterr()
+    assert not asked and "does not fit" in told.out and "Fix: instances.reasoner: {context: 26368}" in told.err
+    monkeypatch.delenv("HOLDFAST_SET")
+    assert run(["plan", "gpu-box", "--json", "--set", "instances.reasoner.context=65536"]) == 2
+    assert json.loads(capsys.readouterr().out)["fit"]["instances"]["reasoner"]["fits"] is False
