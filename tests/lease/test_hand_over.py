@@ -1,0 +1,119 @@
+"""What one hand-over costs, what a person may decide, and that a request cannot take more than was planned."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+from tests.conftest import SOAK
+from tests.lease.clients import Crowd, Stream, generate, unload, whole
+from tests.lease.sampler import Sampler, runners
+from tests.lease.servers import Server, Site
+
+from holdfast.paths import ONHOST
+
+
+def gpu(site: Site, *words: str) -> str:
+    """holdfast-gpu, run by its path as on the workstation."""
+    roles = site.folder / "roles"
+    roles.mkdir(exist_ok=True)
+    for role in ("coder", "reasoner"):
+        (roles / f"{role}.env").touch()
+    argv = [sys.executable, "-I", str(ONHOST / "gpu.py"), "--directory", str(site.lease), "--roles", str(roles), *words]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def status(site: Site) -> dict[str, dict[str, Any]]:
+    return {entry["name"]: entry for entry in json.loads(gpu(site, "status", "--json"))["gpus"]}
+
+
+def until(condition: Callable[[], object]) -> None:
+    """The test's own time limit ends what never comes."""
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.02)
+
+
+def seconds(action: Callable[[], object]) -> float:
+    began = time.monotonic()
+    action()
+    return time.monotonic() - began
+
+
+def test_idle_hand_over_is_no_slower_than_a_plain_reload(site: Site, serve: Callable[..., Server]) -> None:
+    """Pairs, one after the other, so that whatever slows the machine down slows both."""
+    plain = serve("third", None)
+    coder, reasoner = serve("coder"), serve("reasoner")
+    for server in (plain, coder, reasoner):
+        generate(server, 1)
+    ours, theirs = [], []
+    for server in (coder, reasoner) * 3 * max(1, SOAK):
+        unload(plain)
+        theirs.append(seconds(partial(generate, plain, 1)))
+        ours.append(seconds(partial(generate, server, 1)))
+        time.sleep(0.15)
+    ratio = statistics.median(ours) / statistics.median(theirs)
+    print(
+        f"idle hand-over {statistics.median(ours):.3f} s, plain reload {statistics.median(theirs):.3f} s: {ratio:.2f}"
+    )
+    assert ratio < 1
+
+
+def test_status_tells_holder_and_waiter(site: Site, serve: Callable[..., Server]) -> None:
+    coder, reasoner = serve("coder"), serve("reasoner")
+    generate(coder, 1)
+    assert status(site)["gpu0"]["holder"] == "coder" and status(site)["gpu0"]["waiting"] == []
+    stream = Stream(coder, 800)
+    stream.first()
+    crowd = Crowd()
+    crowd.add(reasoner, 5)
+    crowd.run(lambda: [w["instance"] for w in status(site)["gpu0"]["waiting"]] == ["reasoner"])
+    answer = stream.rest()
+    assert whole(answer, 800) and all(asked.whole for asked in crowd.done)
+    assert "gpu0: held by reasoner since" in gpu(site)
+    reasoner.stop()
+    until(lambda: not status(site)["gpu0"]["holder"])
+    assert "gpu0: free; nobody waits" in gpu(site)
+
+
+def test_preferred_instance_is_not_asked_to_give_way(site: Site, serve: Callable[..., Server]) -> None:
+    coder, reasoner = serve("coder"), serve("reasoner")
+    generate(coder, 1)
+    gpu(site, "prefer", "coder", "--for", "10m")
+    crowd = Crowd()
+    crowd.add(coder, 60, clients=2)
+    crowd.add(reasoner, 60)
+    while_preferred: list[int] = []
+
+    def enough() -> bool:
+        if not while_preferred and len(crowd.of("coder")) >= 10:
+            while_preferred.append(len(crowd.of("reasoner")))
+            gpu(site, "prefer", "none")
+        return bool(while_preferred) and len(crowd.of("reasoner")) >= while_preferred[0] + 3
+
+    with Sampler(site.weights) as seen:
+        crowd.run(enough)
+    assert all(asked.whole for asked in crowd.done) and seen.both == []
+    assert while_preferred[0] <= 1, "only before the coder's clients had come"
+    with pytest.raises(AssertionError, match="there is no instance 'painter'; there are: coder, reasoner"):
+        gpu(site, "prefer", "painter")
+
+
+def test_context_is_clamped_to_the_plan(site: Site, serve: Callable[..., Server]) -> None:
+    coder = serve("coder", HOLDFAST_CONTEXT="4096")
+    for asked, given in ((1024, "1024"), (16384, "4096")):
+        assert whole(generate(coder, 5, options={"num_ctx": asked}), 5)
+        words = runners(site.weights)[0].argv
+        assert words[words.index("-c") + 1] == given
+    with pytest.raises(RuntimeError, match=r"400: .*exceed"):
+        generate(coder, 5, prompt="a" * 6000, options={"num_ctx": 16384})

@@ -1,0 +1,150 @@
+"""What must be an error with its reason and a Fix: a GPU that is lost under a running server, a lease directory that is
+full or not there.  There is no GPU here: a fake lists devices in place of `llama-server --list-devices`, the rest is real.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.lease.clients import generate, whole
+from tests.lease.sampler import runners
+from tests.lease.servers import Server, Site
+from tests.lease.test_hand_over import until
+
+ADDRESS = "0000:01:00.0"
+UUID = "GPU-0c8f6a2e-1111-2222-3333-444455556666"
+CARD = "  CUDA0: NVIDIA GeForce RTX 3090 (24135 MiB, {free} MiB free)\n"
+
+
+class FakeCard:
+    """A card as sysfs, the driver, nvidia-smi and CUDA show it; a test takes it away or fills it."""
+
+    def __init__(self, site: Site) -> None:
+        self.root = site.folder / "root"
+        self.device = self.root / "sys/bus/pci/devices" / ADDRESS
+        self.listed = site.folder / "listed"
+        self.programs = site.folder / "programs"
+        self.programs.mkdir()
+        self.server = self.programs / "llama-server"
+        real = site.vendor / "lib" / "ollama" / "llama-server"
+        self._program(self.server, f'case "$*" in *--list-devices*) cat "{self.listed}";; *) exec "{real}" "$@";; esac')
+        self.whole()
+
+    def whole(self) -> None:
+        """As it was."""
+        driver = self.root / "proc/driver/nvidia/gpus" / ADDRESS
+        for folder in (self.device, driver, self.root / "dev"):
+            folder.mkdir(parents=True, exist_ok=True)
+        (self.device / "vendor").write_text("0x10de\n")
+        (driver / "information").write_text(f"GPU UUID: \t {UUID}\n")
+        for node in ("nvidiactl", "nvidia-uvm"):
+            (self.root / "dev" / node).touch()
+        self.says("GPU 0: NVIDIA GeForce RTX 3090")
+        self.free(23982)
+
+    def driver_replaced(self) -> None:
+        self.listed.write_text("Available devices:\n  (none)\n")
+        self.says("Failed to initialize NVML: Driver/library version mismatch")
+
+    def _program(self, path: Path, script: str) -> None:
+        new = path.with_suffix(".new")  # one that runs cannot be written to
+        new.write_text(f"#!/bin/sh\n{script}\n")
+        new.chmod(0o755)
+        new.replace(path)
+
+    def says(self, text: str) -> None:
+        self._program(
+            self.programs / "nvidia-smi", f'case "$*" in -L) echo "{text}";; *) echo "1234, blender, 9000 MiB";; esac'
+        )
+
+    def free(self, mebibytes: int) -> None:
+        self.listed.write_text("Available devices:\n" + CARD.format(free=mebibytes))
+
+    def environment(self) -> dict[str, str]:
+        return {
+            "HOLDFAST_GPUS": f"left={ADDRESS}",
+            "HOLDFAST_REQUIRE_GPU": "yes",
+            "HOLDFAST_ROOT": str(self.root),
+            "HOLDFAST_LLAMA_SERVER": str(self.server),
+            "HOLDFAST_LEASE_VRAM": "21000",
+            "HOLDFAST_LEASE_VRAM_WAIT_S": "0.6",
+            "CUDA_VISIBLE_DEVICES": UUID,
+            "PATH": f"{self.programs}:{os.environ['PATH']}",
+        }
+
+
+@pytest.fixture
+def card(site: Site) -> FakeCard:
+    return FakeCard(site)
+
+
+def refused(server: Server) -> str:
+    with pytest.raises(RuntimeError) as told:
+        generate(server, 5)
+    text = str(told.value)
+    assert text.startswith("500: ") and "Fix: " in text, text
+    return text
+
+
+def parked(coder: Server, reasoner: Server, site: Site) -> None:
+    """The coder has been loaded once and has given its GPU to the reasoner, which is idle."""
+    assert whole(generate(coder, 5), 5) and whole(generate(reasoner, 5), 5)
+    until(lambda: [found.model for found in runners(site.weights)] == ["reasoner"])
+
+
+HARMS: list[tuple[Callable[[FakeCard], object], str]] = [
+    (lambda card: shutil.rmtree(card.device), "GPU left (0000:01:00.0): there is no device at that address"),
+    (lambda card: card.free(2000), "where 2000 of 24135 MiB are free; on the cards: 1234, blender, 9000 MiB"),
+    (
+        FakeCard.driver_replaced,
+        "llama-server can use none; planned: left (0000:01:00.0); nvidia-smi says: Failed to initialize",
+    ),
+]
+
+
+def test_device_lost_under_a_running_server(card: FakeCard, site: Site, serve: Callable[..., Server]) -> None:
+    """Its requests fail with the reason; the other instance goes on; and when the card is back, so does it."""
+    coder, reasoner = serve("coder", **card.environment(), GGML_BACKEND_PATH="/x"), serve("reasoner")
+    for harm, words in HARMS:
+        parked(coder, reasoner, site)
+        harm(card)
+        assert words in refused(coder)
+        assert [found.model for found in runners(site.weights)] in ([], ["reasoner"])
+        assert whole(generate(reasoner, 5), 5)
+        assert words in refused(coder)
+        card.whole()
+    parked(coder, reasoner, site)
+    assert coder.starts == 1, "Ollama itself was never the worse for it"
+
+
+def test_first_load_is_refused_too_and_works_when_the_card_is_back(
+    card: FakeCard, serve: Callable[..., Server]
+) -> None:
+    coder = serve("coder", **card.environment())
+    card.free(100)
+    assert "where 100 of 24135 MiB are free" in refused(coder)
+    card.whole()
+    assert whole(generate(coder, 5), 5)
+
+
+@pytest.mark.parametrize("loaded", [False, True], ids=["first load", "parked"])
+def test_lease_directory_that_is_gone(loaded: bool, site: Site, serve: Callable[..., Server]) -> None:
+    coder, reasoner = serve("coder"), serve("reasoner")
+    if loaded:
+        parked(coder, reasoner, site)
+    site.lease.rename(site.folder / "away")
+    site.lease.write_text("not a folder")
+    told = refused(coder)
+    assert (
+        f"cannot write {site.lease}/gpu0.queue/coder: Not a directory" in told
+        and str(site.lease) in told.split("Fix:")[1]
+    )
+    site.lease.unlink()
+    (site.folder / "away").rename(site.lease)
+    assert whole(generate(coder, 5), 5)
+    assert re.search("error: cannot write", coder.said())
