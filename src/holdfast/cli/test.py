@@ -49,6 +49,7 @@ def rungs(extra: list[str]) -> list[Rung]:
         Rung("style", "ruff and mypy", [[python, "-m", "ruff", "check", "."], [python, "-m", "mypy"]]),
         Rung("unit", "pure", [[*pytest, "tests/unit", *extra]]),
         Rung("fake", "the whole deploy on a simulated machine", [[*pytest, "tests/fake", *extra]]),
+        Rung("lease", "real Ollama servers share what stands for a GPU", [[*pytest, "tests/lease", *extra]]),
         Rung("lab", "a real throw-away machine", [[*pytest, "tests/lab", *extra]]),
     ]
 
