@@ -1,22 +1,52 @@
-"""NVIDIA cards and their driver, as the bus and the files show them."""
+"""NVIDIA cards, their driver, kernels and packages, as the bus, the files and apt show them."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
-from tests.fake.machine import Machine, hears, runs
+from tests.fake.debian import INSTALLED, VERSIONS
+from tests.fake.machine import Failed, Inode, Machine, Unit, hears, runs
+from tests.fake.systemd import act, start, stop
 
-from holdfast.components.nvidia.facts import read_machine
+from holdfast.components.nvidia.activity import read_activity
+from holdfast.components.nvidia.files import PERSISTENCE
+from holdfast.components.nvidia.power import read_limits
+from holdfast.components.nvidia.reader import read_machine
+from holdfast.components.nvidia.repository import keyring, read_sources
+from holdfast.components.nvidia.sources import KEYRING, SOURCE
 
 LEFT, RIGHT = "0000:01:00.0", "0000:21:00.0"
+KERNEL, NEWER = "6.1.0-1-amd64", "6.1.0-2-amd64"
+AVAILABLE = {("debian", "trixie"): "550.163.01", ("debian", "bookworm"): "580.95.05"}
+DRIVER = re.compile(r"^(lib)?nvidia|^libcuda1$|^linux-(modules|headers)")
 
 
-def insert(m: Machine, *addresses: str, driver: str = "570.133.07") -> Machine:
-    """Put 3090s into the machine; ``driver`` "": none is loaded (nouveau holds the cards)."""
+def insert(m: Machine, *addresses: str, driver: str = "570.133.07", device: str = "0x2204") -> Machine:
+    """Put 3090s into the machine; ``driver``: installed by hand and loaded; "": none is (nouveau holds the cards)."""
     m.cards = dict.fromkeys(addresses, "nvidia" if driver else "nouveau")
     m.module = m.library = driver
+    m.driver.device = device
+    m.driver.kernels = {KERNEL: {"module": driver, "initrd": True, "current": True, "headers": False}}
     return m
+
+
+def version(m: Machine) -> str:
+    """Of the driver that apt has."""
+    found = {name.split("-")[-2] for name in m.packages if re.match(r"nvidia-utils-\d+-server", name)}
+    return (
+        f"{max(found)}.126.20"
+        if found
+        else AVAILABLE.get((m.release["ID"], m.release["VERSION_CODENAME"]), "580.126.20")
+    )
+
+
+def newest(m: Machine) -> str:
+    return max(m.driver.kernels)
+
+
+# -- what the machine answers ----------------------------------------------------------------------------------------
 
 
 @hears(r"^\s*for d in /sys/bus/pci/devices/\*; do")
@@ -27,9 +57,218 @@ def bus(m: Machine, found: re.Match[str], stdin: str) -> str:
 
 @runs(read_machine)
 def machine(m: Machine, root: str) -> Any:
-    return {
-        "gpus": [{"address": at, "device": "0x2204", "driver": driver} for at, driver in m.cards.items()],
-        "nouveau": "nouveau" in m.cards.values(), "module": m.module, "open_module": True,
-        "libraries": [m.library] if m.library else [], "kernel": "6.1.0-1", "kernels": ["6.1.0-1"], "initrds": ["6.1.0-1"],
-        "secure_boot": False, "signatures_enforced": False, "broken_packages": [],
+    packages = {
+        name: {"version": text, "state": m.driver.states.get(name, "ii"), "vendor": SOURCE in m.disk and "nvidia" in name}
+        for name, text in m.packages.items() if DRIVER.match(name)
     }  # fmt: skip
+    kernels = {k: {"bootable": True, **values} for k, values in m.driver.kernels.items()}
+    return {
+        "gpus": [{"address": at, "device": m.driver.device, "driver": driver} for at, driver in m.cards.items()],
+        "distribution": m.release["ID"], "codename": m.release["VERSION_CODENAME"], "boot_id": f"boot-{m.driver.boots}",
+        "nouveau": "nouveau" in m.cards.values(), "module": m.module, "open_module": True, "uvm": bool(m.module),
+        "libraries": [m.library] if m.library else [], "kernel": m.driver.kernel, "kernels": kernels,
+        "secure_boot": m.driver.secure_boot, "signatures_enforced": m.driver.secure_boot, "packages": packages,
+        "broken_packages": [name for name, state in m.driver.states.items() if state[1:] in "FUHWt"],
+        "failures": m.driver.failures,
+        "holders": [{"pid": 7, "name": name, "unit": unit, "uid": 0} for name, unit in m.driver.holders],
+        "passphrases": m.driver.passphrases, "stopped": (m.text("/run/holdfast/nvidia-stopped") or "").split(),
+    }  # fmt: skip
+
+
+@runs(read_activity)
+def activity(m: Machine, root: str, pause_s: float) -> list[str]:
+    m.driver.busy_for -= 1
+    return m.driver.busy if m.driver.busy_for >= 0 else []
+
+
+@runs(read_sources)
+def apt_sources(m: Machine, folder: str) -> Any:
+    mirror = {
+        "file": f"{folder}/sources.list.d/x.sources",
+        "uris": "http://mirror.test/os",
+        "components": "main",
+        "signed_by": "",
+    }
+    return {"sources": [{**mirror, "suites": m.release["VERSION_CODENAME"]}]}
+
+
+@runs(keyring)
+def key(m: Machine, path: str, url: str, fingerprint: str) -> bool:
+    if url:
+        if m.driver.vendor_key != fingerprint:
+            raise Failed(f"error: {url} is key {m.driver.vendor_key}, not {fingerprint}: nothing was changed")
+        m.change(f"fetch {path}")
+        m.write(path, fingerprint)
+    return m.text(path) == fingerprint
+
+
+@runs(read_limits)
+def limits(m: Machine, query: str) -> Any:
+    return {"cards": {at: [m.driver.watts.get(at, 350.0), 100.0, 366.0, 350.0] for at in m.cards}, "problem": ""}
+
+
+# -- what changes it -------------------------------------------------------------------------------------------------
+
+
+def built(m: Machine) -> None:
+    """DKMS, or the linked modules: for every kernel with what it needs; fails as it fails on a machine."""
+    for kernel, values in list(m.driver.kernels.items()):
+        prebuilt = any(name.startswith("linux-modules-nvidia") for name in m.packages)
+        if not (prebuilt or values["headers"]):
+            continue
+        if kernel in m.driver.unbuildable:
+            name = next((n for n in m.packages if n.endswith("-dkms")), "nvidia-kernel-dkms")
+            m.driver.states[name] = "iF"
+            line, log = "nv-pci.c:237: error: too few", "/var/lib/dkms/x/build/make.log"
+            failure = {"module": "nvidia-current", "version": m.library, "kernel": kernel, "line": line, "log": log}
+            m.driver.failures = [failure]
+            raise Failed(f"E: Sub-process /usr/bin/dpkg returned an error code (1)\nerror processing package {name}")
+        m.driver.kernels[kernel] = {**values, "module": m.library}
+
+
+@hears(r"apt-get .*update.*apt-get .*--allow-downgrades install (?P<names>[^\n}]*?); } 2>&1\)")
+def install_driver(m: Machine, found: re.Match[str], stdin: str) -> None:
+    words = found["names"].split()
+    if any(state[1:] == "F" for state in m.driver.states.values()):
+        raise Failed("E: Sub-process /usr/bin/dpkg returned an error code (1)")
+    if SOURCE in m.disk and m.text(KEYRING) is None:
+        raise Failed("E: The repository is not signed.")
+    if any(word in m.driver.unknown for word in words):
+        raise Failed(f"E: Unable to locate package {words[0]}")
+    for word in words:
+        m.change(f"apt {word}")
+        if word.endswith("-"):
+            m.packages.pop(word[:-1], None)
+            continue
+        m.packages[word] = "1.0"
+        if word.startswith("linux-headers-"):
+            m.driver.kernels = {
+                k: {**v, "headers": v["headers"] or k in (newest(m), word[14:])} for k, v in m.driver.kernels.items()
+            }
+    m.library = version(m)
+    for name in m.packages:
+        if DRIVER.match(name):
+            m.packages[name] = m.library
+    if any("nvidia-persistenced" in name or "nvidia-utils" in name for name in m.packages):
+        m.write(f"/lib/systemd/system/{PERSISTENCE}", "[Service]\nExecStart=/usr/bin/nvidia-persistenced --user nvpd\n")
+        m.write("/usr/bin/nvidia-persistenced", "a program")
+        m.write("/bin/sh", "a program")
+    built(m)
+    m.driver.kernels = {k: {**v, "current": True} for k, v in m.driver.kernels.items()}
+
+
+@hears(r"dkms autoinstall -k (?P<kernel>[^;\s]+)")
+def dkms(m: Machine, found: re.Match[str], stdin: str) -> None:
+    m.change(f"dkms {found['kernel']}")
+    built(m)
+
+
+@hears(r"update-initramfs -c -k (?P<kernel>[^;\s]+)")
+def initramfs(m: Machine, found: re.Match[str], stdin: str) -> None:
+    m.change(f"initrd {found['kernel']}")
+    m.driver.kernels[found["kernel"]] = {**m.driver.kernels[found["kernel"]], "initrd": True, "current": True}
+
+
+@hears(r"(?P<purge>apt-get .* purge [^\n}]*?; } 2>&1.*)?dpkg --force-confdef --force-confold --configure -a; } 2>&1\)")
+def repair(m: Machine, found: re.Match[str], stdin: str) -> None:
+    purged = re.search(r" purge ([^;}]*);", found["purge"] or "")
+    for name in purged[1].split() if purged else ():
+        m.change(f"purge {name}")
+        m.packages.pop(name, None)
+        m.driver.states.pop(name, None)
+        m.driver.failures = []
+        m.driver.kernels = {k: v for k, v in m.driver.kernels.items() if name != f"linux-image-{k}"}
+    m.change("dpkg --configure -a")
+    if any(name in m.driver.unrepairable for name in m.driver.states):
+        raise Failed("dpkg: error processing package")
+    m.driver.states = {name: state for name, state in m.driver.states.items() if state[1:] == "i"}
+    built(m)
+    m.driver.kernels = {k: {**v, "initrd": True} for k, v in m.driver.kernels.items()}
+
+
+@hears(r"^modprobe nvidia-uvm && ")
+def modprobe(m: Machine, found: re.Match[str], stdin: str) -> None:
+    loads(m)
+
+
+def loads(m: Machine) -> None:
+    here = m.driver.kernels[m.driver.kernel]["module"]
+    if not here or "nouveau" in m.cards.values() or m.driver.refuses:
+        raise Failed("modprobe: ERROR: could not insert 'nvidia': No such device")
+    m.change(f"load {here}")
+    m.module = here
+    m.cards = dict.fromkeys(m.cards, "nvidia")
+
+
+@hears(
+    r"^mkdir -p /run/holdfast; \{ cat /run/holdfast/nvidia-stopped .* echo (?P<units>[^;]*); systemctl list-units .*rmmod"
+)
+def reload(m: Machine, found: re.Match[str], stdin: str) -> None:
+    active = [
+        name for name, unit in m.units.items() if unit.process and name.startswith(("ollama@", "nvidia-persistenced"))
+    ]
+    units = sorted({*found["units"].split(), *active})
+    m.change("note what is stopped")
+    m.write("/run/holdfast/nvidia-stopped", "\n".join(units))
+    for unit in units:
+        m.change(f"stop {unit}")
+        stop(m, unit)
+    held = m.driver.in_use
+    if not held:
+        m.change("unload")
+        m.module = ""
+        loads(m)
+    resume(m, found, stdin)
+    if held:
+        raise Failed("nvidia is in use")
+
+
+@hears(r"^units=\$\(cat /run/holdfast/nvidia-stopped")
+def resume(m: Machine, found: re.Match[str], stdin: str) -> None:
+    for unit in (m.text("/run/holdfast/nvidia-stopped") or "").split():
+        m.change(f"start {unit}")
+        if unit in m.units:
+            start(m, unit)
+    m.remove("/run/holdfast/nvidia-stopped")
+
+
+@hears(r"^cat /proc/sys/kernel/random/boot_id$")
+def boot_id(m: Machine, found: re.Match[str], stdin: str) -> str:
+    if m.driver.down > 0:
+        m.driver.down -= 1
+        raise Failed("no route")
+    return f"boot-{m.driver.boots}"
+
+
+@hears(r"^systemctl --no-block reboot$")
+def reboots(m: Machine, found: re.Match[str], stdin: str) -> None:
+    m.change("reboot")
+    m.driver.boots += 1
+    m.driver.down = 3
+    m.driver.kernel = newest(m)
+    for path in [p for p in m.disk if p.startswith("/run/")]:
+        m.disk.pop(path, None)
+    m.put("/run", Inode("directory"))
+    for name in list(m.units):
+        stop(m, name)
+    now = m.driver.kernels[m.driver.kernel]
+    m.module = now["module"] if now["current"] and not m.driver.refuses else ""
+    m.cards = dict.fromkeys(m.cards, "nvidia" if m.module else "nouveau" if not now["current"] else "")
+    for name, unit in list(m.units.items()):
+        if unit.enabled:
+            start(m, name)
+
+
+@hears(r"^set -e; .*systemctl restart holdfast-nvidia-power\.service")
+def power(m: Machine, found: re.Match[str], stdin: str) -> None:
+    text = m.text("/etc/systemd/system/holdfast-nvidia-power.service") or ""
+    m.change("set power limits")
+    for at, watts in re.findall(r"-i (\S+) -pl (\d+)", text):
+        if not m.driver.deaf:
+            m.driver.watts[at] = float(watts)
+    m.units["holdfast-nvidia-power.service"] = replace(
+        m.units.get("holdfast-nvidia-power.service", Unit()), enabled=True, state="active"
+    )
+
+
+__all__ = ["INSTALLED", "LEFT", "RIGHT", "VERSIONS", "act", "insert"]

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pyinfra.connectors.util import CommandOutput, OutputLine
+from tests.fake.driver import Driver
 
 
 class CutOff(OSError):
@@ -126,6 +127,7 @@ class Machine:
         """PCI address -> the driver that holds the card ("" for none)."""
         self.module = self.library = ""
         """Versions of the loaded NVIDIA module and of its libraries."""
+        self.driver = Driver()
         self.offers: dict[str, str] = {}
         """URL -> SHA-256 of what a download from there gives."""
         self.keys: tuple[str, ...] = ()
@@ -243,7 +245,8 @@ class Machine:
         edited = [u for u, (files, _) in self.loaded.items() if any(self.stamps.get(path) != stamp for path, stamp in files)]
         return {
             "to be reloaded": edited, "packages": dict(self.packages), "disk": dict(self.disk), "accounts": dict(self.accounts),
-            "units": units, "groups": sorted(self.groups),
+            "units": units, "groups": sorted(self.groups), "cards": [dict(self.cards), self.module, self.library],
+            "kernels": [self.driver.kernel, dict(self.driver.kernels), dict(self.driver.states), dict(self.driver.watts)],
             "tailnet": [node.member, node.up, node.control, node.auto_update, dict(node.preferences), dict(node.serve)],
         }  # fmt: skip
 
@@ -256,7 +259,7 @@ class Machine:
             setattr(new, name, Counter(getattr(self, name)))
         for name in ("groups", "heard", "log", "unknown"):
             setattr(new, name, list(getattr(self, name)))
-        new.tailnet = copy.deepcopy(self.tailnet)
+        new.tailnet, new.driver = copy.deepcopy(self.tailnet), copy.deepcopy(self.driver)
         new.watch, new.cut_at, new.gone = None, None, False
         return new
 

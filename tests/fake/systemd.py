@@ -84,7 +84,8 @@ def fresh(m: Machine, unit: str, body: str | None = None) -> Process:
                 raise Failed(f"{unit}: Failed to load environment files: No such file or directory ({path})")
             env |= pairs(content or "")
         if key == "ExecStart":
-            program = run(m, value, unit)
+            # An empty one in a drop-in takes back what the unit says.
+            program = run(m, value, unit) if value else ""
     return Process(body, tuple(sorted(env.items())), program)
 
 
@@ -196,7 +197,7 @@ def look(m: Machine, unit: str, program: str = "") -> Any:
     paths = sources(m, unit)
     edited = unit in m.loaded and m.loaded[unit] != load(m, unit)
     out: dict[str, Any] = {
-        "LoadState": "masked" if masked(m, unit) else "loaded" if there else "not-found",
+        "LoadState": "masked" if masked(m, unit) else "loaded" if any(".d/" not in path for path in there) else "not-found",
         "ActiveState": known.state, "Result": "exit-code" if known.state == "failed" else "success",
         "UnitFileState": "masked" if masked(m, unit) else "" if not there else "enabled" if known.enabled else "disabled",
         "NeedDaemonReload": "yes" if edited else "no",

@@ -152,7 +152,7 @@ def parse_events(lines: Any) -> Iterator[dict[str, Any]]:
 def told(event: dict[str, Any]) -> HoldfastError:
     """The error that an event carries."""
     message, where, allowed, fix = (str(event.get(k, "")) for k in ("message", "where", "allowed", "fix"))
-    return HoldfastError(message, where=where, allowed=allowed, fix=fix)
+    return HoldfastError(message, where=where, allowed=allowed, fix=fix, code=int(event.get("code", 1)))
 
 
 def handle(

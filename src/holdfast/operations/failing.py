@@ -20,7 +20,8 @@ def report(host: Any, error: HoldfastError) -> None:
 
 
 def _emit(kind: str, host: Any, error: HoldfastError) -> None:
-    emit(kind, host=host.name, message=error.message, where=error.where, allowed=error.allowed, fix=error.fix)
+    texts = {"message": error.message, "where": error.where, "allowed": error.allowed, "fix": error.fix}
+    emit(kind, host=host.name, code=error.code, **texts)
 
 
 def _fail(state: Any, host: Any, error: HoldfastError) -> bool:

@@ -1,4 +1,4 @@
-"""What a machine's cards and driver amount to, in words, and whether that is enough. Pure."""
+"""What a machine's cards and driver amount to: one state, why, and the way out. Pure."""
 
 from __future__ import annotations
 
@@ -6,44 +6,74 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from holdfast.components.nvidia.machine import Machine
+from holdfast.components.nvidia.checks import driven, lacking, reloadable, safe, unfit, usable_gpus
+from holdfast.components.nvidia.machine import Gpu, Machine
+from holdfast.components.nvidia.signing import enrol, unsigned
 
-State = Literal["no_gpu", "present"]
+State = Literal[
+    "no_gpu", "absent", "broken_packages", "needs_headers", "needs_key", "needs_reload", "needs_reboot",
+    "next_kernel_broken", "ready",
+]  # fmt: skip
+APPLY = "./holdfast up brings it there"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """The state, a sentence about it, and what speaks against computing on the cards (none: nothing does)."""
+    """The state; ``words`` about the cards and the driver; ``reason`` for the state and the way out of it (``fix``).
+
+    ``works``: models can compute on the cards now, whatever becomes of it at the next boot. ``missing``: what was declared
+    and is not there. ``notes``: what is worth knowing and wrong with nothing.
+    """
 
     state: State
     words: str
-    problems: tuple[str, ...] = ()
+    reason: str
     fix: str = ""
+    works: bool = False
+    missing: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What speaks against computing on the cards now."""
+        return self.missing if self.works else (*self.missing, self.reason)
 
     @property
     def usable(self) -> bool:
         """True when the declared cards are there and a driver that Ollama takes is loaded."""
-        return self.state == "present" and not self.problems
+        return self.works and not self.missing
 
 
 def classify(machine: Machine, declared: Mapping[str, str], minimum_driver: int) -> Finding:
-    """The finding. ``declared`` is Workstation.gpus (name -> PCI address), ``minimum_driver`` a driver branch (550)."""
-    there = {gpu.address: gpu for gpu in machine.gpus}
+    """The finding. ``declared``: name -> PCI address of the cards in use; ``minimum_driver``: a driver branch (550)."""
+    own, there = usable_gpus(machine), {gpu.address for gpu in usable_gpus(machine)}
+    given = [gpu for gpu in machine.gpus if gpu.address not in there]
     missing = tuple(f"no NVIDIA GPU at {at} (gpus.{name})" for name, at in declared.items() if at not in there)
-    if not machine.gpus:
-        return Finding(
-            "no_gpu", "no NVIDIA GPU", missing or ("no NVIDIA GPU on the PCI bus",),
+    notes = tuple(f"{gpu} is handed to a virtual machine (vfio-pci)" for gpu in given)
+    if not own:
+        fix = (
             "is the card seated, powered, and not handed to another machine? lspci -nn -d 10de: must list it; "
-            "without one set require_gpu: false",
-        )  # fmt: skip
-    cards = ", ".join(map(str, machine.gpus))
-    driver = _driver(machine, minimum_driver)
-    words = f"{cards}; {_loaded(machine)}"
+            "without one set require_gpu: false"
+        )
+        return Finding(
+            "no_gpu", "no NVIDIA GPU", "; ".join(notes) or "no NVIDIA GPU on the PCI bus", fix, False, missing
+        )
+    words = f"{', '.join(map(str, own))}; {_loaded(machine)}"
+    state, reason, fix = _driver(machine, driven(machine, declared), minimum_driver)
     if missing:
         fix = "correct gpus in hosts.yml: lspci -D | grep -i nvidia shows the addresses"
-        return Finding("present", words, (*missing, *driver), fix)
-    fix = f"install the NVIDIA driver (branch {minimum_driver} or newer) by hand for the kernel in use, reboot, apply again"
-    return Finding("present", words, driver, fix if driver else "")
+    return Finding(state, words, reason, fix, _works(machine, state), missing, (*notes, *_notes(machine, state)))
+
+
+def findings(machine: Machine, declared: Mapping[str, str], minimum_driver: int) -> list[tuple[str, str]]:
+    """(reason, fix) for everything that is wrong, most urgent first; for `status`."""
+    found = classify(machine, declared, minimum_driver)
+    out = [
+        (words, "correct gpus in hosts.yml: lspci -D | grep -i nvidia shows the addresses") for words in found.missing
+    ]
+    if found.state not in ("ready", "no_gpu"):
+        out.append((f"{found.state}: {found.reason}", found.fix))
+    return out
 
 
 def _loaded(machine: Machine) -> str:
@@ -51,26 +81,113 @@ def _loaded(machine: Machine) -> str:
     return f"driver {machine.module} ({kind}) is loaded" if machine.module else "no NVIDIA driver is loaded"
 
 
-def _driver(machine: Machine, minimum: int) -> tuple[str, ...]:
-    """What is wrong with the driver, most urgent first."""
+def _works(machine: Machine, state: State) -> bool:
+    return state == "ready" or (state == "next_kernel_broken" and machine.module == machine.library != "")
+
+
+def _notes(machine: Machine, state: State) -> tuple[str, ...]:
     out = []
-    if machine.broken_packages:
-        out.append(f"half-installed packages: {', '.join(machine.broken_packages[:5])}")
-    taken = [gpu.address for gpu in machine.gpus if gpu.driver == "vfio-pci"]
-    if taken:
-        out.append(f"handed to a virtual machine (vfio-pci): {', '.join(taken)}")
-    if not machine.libraries:
-        out.append("the driver's libraries are not installed (no libcuda)")
-    elif len(machine.libraries) > 1:
-        out.append(f"libraries of several drivers are installed: {', '.join(machine.libraries)}")
-    if not machine.module:
-        holder = ": nouveau holds the cards" if machine.nouveau else ""
-        signed = " (the kernel takes signed modules only)" if machine.signatures_enforced else ""
-        out.append(f"the driver's module is not loaded{holder}{signed}")
-        return tuple(out)
-    if machine.libraries and machine.libraries[-1] != machine.module:
-        out.append(f"the loaded module is {machine.module}, the libraries are {machine.libraries[-1]}: a reboot is due")
-    # Too old is refused by Ollama with one line in its log, and then the CPU computes.
-    if int(machine.module.split(".")[0]) < minimum:
-        out.append(f"driver {machine.module} is older than {minimum}")
+    if state == "ready" and machine.following is not None and machine.next_kernel != machine.kernel:
+        out.append(f"kernel {machine.next_kernel} waits for the next boot and has its module")
+    if machine.held:
+        out.append(f"on hold: {', '.join(machine.held)}")
     return tuple(out)
+
+
+_Answer = tuple[State, str, str]
+
+
+def _driver(machine: Machine, gpus: tuple[Gpu, ...], minimum: int) -> _Answer:
+    """State, reason, fix of a machine with cards, most urgent first."""
+    if machine.broken_packages:
+        return _broken(machine)
+    if len(machine.libraries) > 1:
+        fix = "keep one: apt purge the packages of the other, or nvidia-uninstall where NVIDIA's .run file put it there"
+        return "broken_packages", f"libraries of several drivers are installed: {', '.join(machine.libraries)}", fix
+    if not machine.library:
+        holder = "; nouveau holds the cards" if machine.nouveau else ""
+        return "absent", f"the driver is not installed (no libcuda){holder}", APPLY
+    wrong = unfit(machine, gpus, minimum)
+    if wrong:
+        return "absent", wrong, APPLY
+    return _not_loaded(machine) if not machine.module else _is_loaded(machine)
+
+
+def _broken(machine: Machine) -> _Answer:
+    names = ", ".join(machine.broken_packages[:5])
+    failed = [f for f in machine.failures if machine.kernels.get(f.kernel, machine.target).module != f.version]
+    if failed:
+        f = failed[0]
+        where = f"for kernel {f.kernel}" if f.kernel else "for a kernel"
+        reason = f"half-installed packages: {names}; {f.module} {f.version} does not build {where}: {f.line}"
+        return "broken_packages", reason, f"{APPLY}; all of the log: {f.log}"
+    return "broken_packages", f"half-installed packages: {names}", f"sudo dpkg --configure -a; {APPLY}"
+
+
+def _unbuilt(machine: Machine) -> _Answer:
+    target = machine.target
+    if machine.prebuilt or target.headers:
+        failed = machine.failure(target.release)
+        what = f"{failed.module} {failed.version} does not build: {failed.line}" if failed else "none has been built"
+        reason = lacking(machine) or f"no module for kernel {target.release}: {what}"
+        return "next_kernel_broken", reason, f"{APPLY}{f'; all of the log: {failed.log}' if failed else ''}"
+    reason = f"no module for kernel {target.release}: its headers are not installed, so none was built"
+    return "needs_headers", reason, f"sudo apt install linux-headers-{target.release}; {APPLY}"
+
+
+def _not_loaded(machine: Machine) -> _Answer:
+    here, following = machine.running, machine.following
+    if machine.nouveau or here.module != machine.library:
+        why = (
+            "nouveau holds the cards" if machine.nouveau
+            else f"kernel {here.release}, which runs, has no module; {machine.next_kernel} has it"
+        )  # fmt: skip
+        if following is not None and following.module == machine.library:
+            if unsigned(machine, following):
+                return _key(machine)
+            if safe(machine):
+                return "needs_reboot", why, f"{APPLY}; by hand: sudo reboot"
+            return "next_kernel_broken", lacking(machine), f"sudo update-initramfs -c -k {machine.next_kernel}; {APPLY}"
+        if machine.nouveau and following is None and here.module == machine.library:
+            return "needs_reboot", why, f"{APPLY}; by hand: sudo reboot"
+        return _unbuilt(machine)
+    if unsigned(machine, here):
+        return _key(machine)
+    return (
+        "needs_reload",
+        "the driver's module is not loaded; it is there for this kernel",
+        f"{APPLY}; sudo modprobe nvidia-uvm",
+    )
+
+
+def _key(machine: Machine) -> _Answer:
+    known = (
+        f"a key that the firmware does not know ({machine.key.file})" if machine.key.file else "no key of this machine"
+    )
+    return "needs_key", f"Secure Boot refuses the module: it is signed with {known}", enrol(machine)
+
+
+def _is_loaded(machine: Machine) -> _Answer:
+    if machine.module != machine.library:
+        what = f"module {machine.module} is loaded, the libraries are {machine.library}"
+        why = reloadable(machine)
+        if not why:
+            return "needs_reload", what, f"{APPLY} (the models' servers restart)"
+        if safe(machine) or (machine.following is None and machine.running.module == machine.library):
+            return "needs_reboot", f"{what}; {why}", f"{APPLY}; by hand: sudo reboot"
+        target = machine.target
+        if target.module == machine.library and unsigned(machine, target):
+            return _key(machine)
+        return "next_kernel_broken", f"{what}; {lacking(machine) or why}", APPLY
+    if machine.nouveau and any(gpu.driver == "nouveau" for gpu in machine.gpus):
+        return "needs_reboot", "nouveau holds a card beside the driver", f"{APPLY}; by hand: sudo reboot"
+    if not machine.uvm:
+        return "needs_reload", "nvidia-uvm is not loaded", f"{APPLY}; sudo modprobe nvidia-uvm"
+    broken = lacking(machine)
+    following = machine.following
+    if not broken and following is not None and unsigned(machine, following):
+        broken = f"kernel {following.release}, which boots next, will refuse the module: its key is not enrolled"
+        return "next_kernel_broken", broken, enrol(machine)
+    if broken:
+        return "next_kernel_broken", f"the driver works now; {broken}", APPLY
+    return "ready", f"driver {machine.module} is loaded and matches", ""

@@ -1,4 +1,4 @@
-"""What the machine has of NVIDIA: its cards before python3 is there, and then modules, libraries, kernels. Files only.
+"""What the machine has of NVIDIA: its cards before python3 is there (NvidiaCards), and then everything (NvidiaState).
 
 A container sees its host's whole /sys, cards that it cannot use included; its own devices are in /dev. Both readers here
 count a card only where it can be used.
@@ -6,12 +6,15 @@ count a card only where it can be used.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pyinfra.api import FactBase
 
 from holdfast.components.nvidia.machine import Machine, parse
+from holdfast.components.nvidia.reader import read_machine
 from holdfast.operations.remote import PythonFact
 
 _READ = """
@@ -49,87 +52,11 @@ class NvidiaCards(FactBase[Cards]):
         return Cards(())
 
 
-def read_machine(root: str) -> Any:
-    """Runs on the host, and on a folder that looks like one: files below ``root``, no command.
-
-    Neither nvidia-smi nor lspci is asked: the first is missing or fails in just the states that matter, the second is not
-    installed everywhere. lsmod is not either: a kernel without loadable modules has no /proc/modules.
-    """
-    import glob
-    import os
-    import re
-
-    def path(*parts: str) -> str:
-        return os.path.join(root, *(p.lstrip("/") for p in parts))
-
-    def read(*parts: str) -> bytes:
-        try:
-            with open(path(*parts), "rb") as f:
-                return f.read()
-        except OSError:
-            return b""
-
-    def text(*parts: str) -> str:
-        return read(*parts).decode("utf-8", "replace").strip()
-
-    def efi(name: str) -> bool:
-        # efivarfs puts four bytes of attributes before the value.
-        return read("sys/firmware/efi/efivars", name)[4:5] == b"\1"
-
-    gpus = []
-    for device in sorted(glob.glob(path("sys/bus/pci/devices/*"))):
-        address = os.path.basename(device)
-        at = f"sys/bus/pci/devices/{address}"
-        # Class 03 is a display controller: the card's audio function has the same vendor and class 04.
-        if text(at, "vendor") == "0x10de" and text(at, "class").startswith("0x03"):
-            link = os.path.join(device, "driver")
-            driver = os.path.basename(os.readlink(link)) if os.path.islink(link) else ""
-            gpus.append({"address": address, "device": text(at, "device"), "driver": driver})
-    if os.path.exists(path("run/systemd/container")) and not os.path.exists(path("dev/nvidiactl")):
-        gpus = []
-
-    libraries = set()
-    # Debian keeps the real file one folder deeper, behind its alternatives.
-    for folder in ("usr/lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu/nvidia/current"):
-        for file in glob.glob(path(folder, "libcuda.so.*")):
-            found = re.search(r"libcuda\.so\.(\d+\.\d+(?:\.\d+)?)$", file)
-            if found:
-                libraries.add(found.group(1))
-
-    broken, package = [], ""
-    for line in text("var/lib/dpkg/status").splitlines():
-        if line.startswith("Package: "):
-            package = line[9:].strip()
-        elif line.startswith("Status: "):
-            _, flag, state = [*line.split()[1:], "", "", ""][:3]
-            if flag != "ok" or state in (
-                "half-configured", "half-installed", "unpacked", "triggers-awaited", "triggers-pending"
-            ):  # fmt: skip
-                broken.append(package)
-
-    lockdown = text("sys/kernel/security/lockdown")
-    kernels = [os.path.basename(f)[len("vmlinuz-") :] for f in glob.glob(path("boot/vmlinuz-*"))]
-    return {
-        "gpus": gpus,
-        "nouveau": os.path.isdir(path("sys/module/nouveau")),
-        "module": text("sys/module/nvidia/version"),
-        "open_module": "Open Kernel Module" in text("proc/driver/nvidia/version"),
-        "libraries": sorted(libraries),
-        "kernel": text("proc/sys/kernel/osrelease") or os.uname().release,
-        "kernels": kernels,
-        "initrds": [k for k in kernels if os.path.exists(path("boot", "initrd.img-" + k))],
-        # Secure Boot counts as off when shim was told not to validate.
-        "secure_boot": efi("SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c")
-        and not efi("MokSBStateRT-605dab50-e046-4300-abb6-3dd810dd8b23"),
-        "signatures_enforced": text("sys/module/module/parameters/sig_enforce") == "Y"
-        or "[integrity]" in lockdown
-        or "[confidentiality]" in lockdown,
-        "broken_packages": broken,
-    }
+_KEPT = "holdfast-nvidia"
 
 
 class NvidiaState(PythonFact):
-    """The machine's cards and driver; see read_machine. Its value, through ``machine``, is a Machine."""
+    """The machine's cards and driver; see reader.read_machine. Its value, through ``machine``, is a Machine."""
 
     reader = staticmethod(read_machine)
 
@@ -137,4 +64,29 @@ class NvidiaState(PythonFact):
     def machine(cls, host: Any) -> Machine | None:
         """None on a machine without python3, of which nothing is known yet."""
         found = cls.read(host, root="/")
-        return None if found is None else parse(found)
+        host.connector_data[_KEPT] = None if found is None else parse(found)
+        kept: Machine | None = host.connector_data[_KEPT]
+        return kept
+
+    @classmethod
+    def recent(cls, host: Any) -> Machine | None:
+        """As it was at the last look of this run, for whom nothing has changed since: no further round trip."""
+        kept: Machine | None = host.connector_data.get(_KEPT)
+        return kept or cls.machine(host)
+
+    @classmethod
+    def forget(cls, host: Any) -> None:
+        """The next one looks again."""
+        host.connector_data.pop(_KEPT, None)
+
+
+def from_json(recorded: str | Mapping[str, Any]) -> Machine:
+    """The machine of which ``recorded`` was read: what read_machine returned, or its JSON text. Raises ValueError."""
+    found = json.loads(recorded) if isinstance(recorded, str) else recorded
+    try:
+        return parse(found)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"no recorded state of a machine: {error!r}") from error
+
+
+__all__ = ["Cards", "NvidiaCards", "NvidiaState", "from_json", "read_machine"]

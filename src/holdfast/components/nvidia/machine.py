@@ -1,19 +1,13 @@
-"""What was read of a machine's cards and driver, as one immutable value. Pure."""
+"""What was read of a machine's cards, driver, kernels and packages, as one immutable value. Pure."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-# PCI device ids of cards that people put into such machines; others are shown by their id.
-# https://pci-ids.ucw.cz/read/PC/10de
-_NAMES = {
-    "0x2204": "GeForce RTX 3090",
-    "0x2203": "GeForce RTX 3090 Ti",
-    "0x2684": "GeForce RTX 4090",
-    "0x2b85": "GeForce RTX 5090",
-}
+from holdfast.components.nvidia.cards import Card, card
 
 
 @dataclass(frozen=True)
@@ -24,8 +18,75 @@ class Gpu:
     device: str
     driver: str = ""
 
+    @property
+    def card(self) -> Card:
+        return card(self.device)
+
     def __str__(self) -> str:
-        return f"{_NAMES.get(self.device, f'NVIDIA device {self.device}')} at {self.address}"
+        return f"{self.card.name} at {self.address}"
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One kernel that can boot, or runs: what the driver needs of it."""
+
+    release: str
+    bootable: bool = True
+    """Its image is in /boot."""
+    initrd: bool = False
+    current: bool = True
+    """The initrd is not older than the file that keeps nouveau away."""
+    headers: bool = False
+    module: str = ""
+    """Version of the NVIDIA module on disk for it; "" for none."""
+    signer: str = ""
+
+
+@dataclass(frozen=True)
+class Package:
+    """``state``: the two letters of `dpkg -l` (ii installed, hi held, iF half-configured). ``vendor``: built by NVIDIA."""
+
+    name: str
+    version: str
+    state: str = "ii"
+    vendor: bool = False
+
+    @property
+    def installed(self) -> bool:
+        return self.state[1:] == "i"
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A process that has the device open; ``unit``: the system service it belongs to ("" for a person's process)."""
+
+    pid: int
+    name: str
+    unit: str = ""
+    uid: int = 0
+
+    def __str__(self) -> str:
+        return self.unit or f"{self.name} (pid {self.pid})"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A DKMS build that failed: which module version for which kernel, and the log's telling line."""
+
+    module: str
+    version: str
+    kernel: str
+    line: str
+    log: str = ""
+
+
+@dataclass(frozen=True)
+class Key:
+    """The key that DKMS signs with: its certificate, whether the firmware's list has it, or will ask for it at boot."""
+
+    file: str = ""
+    enrolled: bool = False
+    pending: bool = False
 
 
 @dataclass(frozen=True)
@@ -33,41 +94,126 @@ class Machine:
     """See facts.read_machine for where each comes from."""
 
     gpus: tuple[Gpu, ...] = ()
+    distribution: str = ""
+    codename: str = ""
+    boot_id: str = ""
     nouveau: bool = False
     module: str = ""
     """Version of the loaded kernel module."""
     open_module: bool = False
+    uvm: bool = False
+    drm_users: int = 0
+    """Users of nvidia_drm: a screen on the card."""
     libraries: tuple[str, ...] = ()
     """Versions of libcuda; two or more are a mixed installation."""
     kernel: str = ""
     """The running kernel's release."""
     next_kernel: str = ""
-    """What will boot next: the newest under /boot; "" where there is none (a container)."""
-    next_initrd: bool = False
+    """What will boot next; "" where there is no kernel in /boot (a container)."""
+    kernels: Mapping[str, Kernel] = field(default_factory=dict)
     secure_boot: bool = False
     signatures_enforced: bool = False
+    key: Key = Key()
+    packages: Mapping[str, Package] = field(default_factory=dict)
+    """Those of the driver and of kernels, half-installed ones included."""
     broken_packages: tuple[str, ...] = ()
+    """Every package that dpkg has not finished with."""
+    failures: tuple[Failure, ...] = ()
+    holders: tuple[Holder, ...] = ()
+    stopped: tuple[str, ...] = ()
+    """Units that a reload has stopped and not started again."""
+    reboot_required: tuple[str, ...] = ()
+    """Packages that asked for a reboot (/run/reboot-required.pkgs)."""
+    passphrases: tuple[str, ...] = ()
+    """Encrypted disks that ask a person at boot."""
+
+    @property
+    def library(self) -> str:
+        """The newest libcuda."""
+        return self.libraries[-1] if self.libraries else ""
+
+    @property
+    def running(self) -> Kernel:
+        return self.kernels.get(self.kernel, Kernel(self.kernel, bootable=False))
+
+    @property
+    def following(self) -> Kernel | None:
+        """The kernel that boots next, if that can be known."""
+        return self.kernels.get(self.next_kernel)
+
+    @property
+    def target(self) -> Kernel:
+        """The kernel that needs the module: the one that boots next, else the running one."""
+        return self.following or self.running
+
+    @property
+    def prebuilt(self) -> bool:
+        """The distribution builds and signs the modules: no headers, no DKMS."""
+        return any(p.installed and name.startswith("linux-modules-nvidia-") for name, p in self.packages.items())
+
+    @property
+    def driver_packages(self) -> tuple[Package, ...]:
+        """What makes up the driver, installed or half so."""
+        return tuple(p for p in self.packages.values() if DRIVER.match(p.name))
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """Driver and kernel packages on hold."""
+        return tuple(sorted(p.name for p in self.packages.values() if p.state[:1] == "h"))
+
+    def failure(self, kernel: str) -> Failure | None:
+        """The build that failed for ``kernel``; a log that does not say for which counts for every one."""
+        return next((f for f in self.failures if f.kernel in (kernel, "")), None)
+
+
+DRIVER = re.compile(r"^(lib)?nvidia-(?!container)|^nvidia-kernel|^libcuda1$|^cuda-drivers|^linux-modules-nvidia-")
+
+
+def branch(version: str) -> int:
+    """580 of "580.95.05"; 0 of what is no version."""
+    found = re.match(r"\d+", version)
+    return int(found[0]) if found else 0
 
 
 def version_key(text: str) -> tuple[tuple[int, str], ...]:
-    """Sorts 6.12.9 before 6.12.107."""
-    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", text))
+    """Sorts 6.12.9 before 6.12.107, and 6.13~rc1 before 6.13."""
+    parts = re.split(r"(\d+)", text.replace("~", "\1"))
+    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in parts)
 
 
-def parse(found: dict[str, Any]) -> Machine:
-    """The Machine in what ``read_machine`` returned."""
-    kernels = sorted(found["kernels"], key=version_key)
-    following = kernels[-1] if kernels else ""
+def next_kernel(bootable: list[str], entry: str) -> str:
+    """The newest by version, unless the boot loader's chosen ``entry`` names another one."""
+    ordered = sorted(bootable, key=version_key)
+    named = [k for k in ordered if re.search(rf"(?<![\w.]){re.escape(k)}(?![\w.+])", entry.rpartition(">")[2])]
+    return max(named, key=len) if named else ordered[-1] if ordered else ""
+
+
+def parse(found: Mapping[str, Any]) -> Machine:
+    """The Machine in what ``read_machine`` returned; what an older recording lacks has its default."""
+    kernels = {k: Kernel(k, **values) for k, values in dict(found["kernels"]).items()}
+    packages = {name: Package(name, **values) for name, values in found.get("packages", {}).items()}
     return Machine(
         gpus=tuple(Gpu(**gpu) for gpu in found["gpus"]),
+        distribution=found.get("distribution", ""),
+        codename=found.get("codename", ""),
+        boot_id=found.get("boot_id", ""),
         nouveau=found["nouveau"],
         module=found["module"],
         open_module=found["open_module"],
+        uvm=found.get("uvm", True),
+        drm_users=found.get("drm_users", 0),
         libraries=tuple(sorted(found["libraries"], key=version_key)),
         kernel=found["kernel"],
-        next_kernel=following,
-        next_initrd=following in found["initrds"],
+        next_kernel=next_kernel([k for k, v in kernels.items() if v.bootable], found.get("boot_entry", "")),
+        kernels=kernels,
         secure_boot=found["secure_boot"],
         signatures_enforced=found["signatures_enforced"],
+        key=Key(**found.get("key", {})),
+        packages=packages,
         broken_packages=tuple(found["broken_packages"]),
+        failures=tuple(Failure(**failure) for failure in found.get("failures", ())),
+        holders=tuple(Holder(**holder) for holder in found.get("holders", ())),
+        stopped=tuple(found.get("stopped", ())),
+        reboot_required=tuple(found.get("reboot_required", ())),
+        passphrases=tuple(found.get("passphrases", ())),
     )

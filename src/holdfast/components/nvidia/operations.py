@@ -1,17 +1,24 @@
-"""Says what cards and driver there are, and refuses to go on where GPUs are required and are missing or cannot be used."""
+"""What surrounds the driver: the look before anything is changed, its settings, its daemon, and the verdict at the end."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 
 from pyinfra import host
-from pyinfra.api import FunctionCommand, operation
+from pyinfra.api import FunctionCommand, StringCommand, operation
 
+from holdfast.components.nvidia.checks import usable_gpus
 from holdfast.components.nvidia.classify import Finding, classify
 from holdfast.components.nvidia.facts import Cards, NvidiaCards, NvidiaState
+from holdfast.components.nvidia.files import PERSISTENCE
 from holdfast.errors import HoldfastError
 from holdfast.operations.events import emit
 from holdfast.operations.failing import fail, stop
+from holdfast.operations.place import Entry, Paths, differing, writing
+from holdfast.operations.unit import UnitState, steps, systemctl
+
+_LOADING_S = 60.0
 
 
 @operation()
@@ -53,9 +60,44 @@ def refusal(finding: Finding) -> HoldfastError:
 
 
 @operation()
+def settings(entries: Sequence[Entry], source: str) -> Iterator[StringCommand]:
+    """Write ``entries`` on a machine with cards and a driver, present or to come (``source``: the setting nvidia.source)."""
+    machine = NvidiaState.recent(host)
+    if machine is None:
+        if not host.state.is_executing and host.get_fact(NvidiaCards).addresses:
+            yield StringCommand("true")
+        return
+    if not usable_gpus(machine) or (source == "none" and not machine.library):
+        host.noop("no NVIDIA GPU" if not machine.gpus else "no driver, and none is to be installed")
+        return
+    changed = differing(entries, Paths.read(host, paths=[e.path for e in entries], contents=[]))
+    if not changed:
+        host.noop(f"{len(entries)} paths are as they should be")
+        return
+    yield writing(changed)
+
+
+@operation()
+def persistence(config: str) -> Iterator[StringCommand]:
+    """nvidia-persistenced runs with our settings (``config``: their hash) wherever a driver is loaded and has it."""
+    machine = NvidiaState.recent(host)
+    state = UnitState.read(host, unit=PERSISTENCE) if machine and machine.module and machine.gpus else None
+    if not state or state.get("LoadState") != "loaded":
+        host.noop("no driver is loaded, or it came without nvidia-persistenced")
+        return
+    # Pulled in by the servers, or by udev: Ubuntu's unit cannot be enabled.
+    enabled = state.get("UnitFileState") in ("enabled", "disabled")
+    todo = steps(state, config=config, enabled=enabled, running=True)
+    if not todo:
+        host.noop("nvidia-persistenced is as it should be")
+        return
+    yield systemctl(PERSISTENCE, todo)
+
+
+@operation()
 def usable(gpus: Mapping[str, str], required: bool, minimum_driver: int) -> Iterator[FunctionCommand]:
     """The declared cards (``gpus``: name -> PCI address) are there with a driver that Ollama takes; changes nothing."""
-    machine = NvidiaState.machine(host)
+    machine = NvidiaState.recent(host)
     if machine is None:
         if not host.state.is_executing:
             host.noop("known once base has installed python3")
@@ -65,8 +107,27 @@ def usable(gpus: Mapping[str, str], required: bool, minimum_driver: int) -> Iter
         )
         return
     finding = classify(machine, gpus, minimum_driver)
-    emit("note", host=host.name, message=f"nvidia: {finding.words}")
-    if required and not finding.usable:
+    if host.state.is_executing:
+        finding = _awaited(finding, gpus, minimum_driver)
+    emit("note", host=host.name, message="; ".join([f"nvidia: {finding.words}", *_worth_saying(finding)]))
+    # In a plan the operations before this one have told it.
+    if required and not finding.usable and host.state.is_executing:
         yield from stop(refusal(finding))
         return
     host.noop("; ".join([finding.words, *(finding.problems if finding.state != "no_gpu" else ())]))
+
+
+def _worth_saying(finding: Finding) -> list[str]:
+    broken = [f"but {finding.reason}. Fix: {finding.fix}"] if finding.works and finding.state != "ready" else []
+    return [*broken, *finding.notes]
+
+
+def _awaited(finding: Finding, gpus: Mapping[str, str], minimum: int) -> Finding:
+    """After a boot the modules may take a moment: looks again for as long as they are on their way."""
+    start = time.monotonic()
+    while finding.state == "needs_reload" and (spent := time.monotonic() - start) < _LOADING_S:
+        emit("waiting", host=host.name, what="the NVIDIA modules", seconds=round(spent, 1))
+        time.sleep(2)
+        machine = NvidiaState.machine(host)
+        finding = classify(machine, gpus, minimum) if machine else finding
+    return finding

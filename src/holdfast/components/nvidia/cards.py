@@ -1,0 +1,80 @@
+"""Which driver branches and which kind of module drive a card, by its PCI device id. Pure.
+
+The ids: https://pci-ids.ucw.cz/read/PC/10de; the limits: NVIDIA's driver READMEs (supported chips, kernel_open) and its
+Unix legacy page. The last branch for Maxwell, Pascal and Volta is 580; Turing is the first that the open modules drive;
+Blackwell is driven by nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# Cards that people put into such machines; others are shown by their id.
+_NAMES = {
+    0x1B06: "GeForce GTX 1080 Ti",
+    0x1B80: "GeForce GTX 1080",
+    0x1E04: "GeForce RTX 2080 Ti",
+    0x2203: "GeForce RTX 3090 Ti",
+    0x2204: "GeForce RTX 3090",
+    0x2206: "GeForce RTX 3080",
+    0x2230: "RTX A6000",
+    0x2684: "GeForce RTX 4090",
+    0x26B1: "RTX 6000 Ada",
+    0x2704: "GeForce RTX 4080",
+    0x2B85: "GeForce RTX 5090",
+    0x2BB1: "RTX PRO 6000 Blackwell",
+    0x2C02: "GeForce RTX 5080",
+}
+
+NEWEST = 999
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Branches ``first`` to ``last`` drive it; with ``open`` modules, with ``proprietary`` ones."""
+
+    name: str
+    first: int
+    last: int = NEWEST
+    open: bool = True
+    proprietary: bool = True
+
+
+KEPLER = Architecture("Kepler", 304, 470, open=False)
+MAXWELL = Architecture("Maxwell", 340, 580, open=False)
+PASCAL = Architecture("Pascal", 367, 580, open=False)
+VOLTA = Architecture("Volta", 384, 580, open=False)
+TURING = Architecture("Turing", 410)
+AMPERE = Architecture("Ampere", 455)
+ADA = Architecture("Ada", 520)
+HOPPER = Architecture("Hopper", 520)
+BLACKWELL = Architecture("Blackwell", 570, proprietary=False)
+# An id that no table here has. Above Blackwell's: a newer card, which only the open modules drive.
+UNKNOWN = Architecture("of an unknown kind", 0)
+NEWER = Architecture("newer than Blackwell", 580, proprietary=False)
+
+# First id of each range, to the next.
+_RANGES = (
+    (0x0000, UNKNOWN), (0x0FC0, KEPLER), (0x1340, MAXWELL), (0x15F0, PASCAL), (0x1600, MAXWELL), (0x1700, UNKNOWN),
+    (0x17C0, MAXWELL), (0x1800, UNKNOWN), (0x1B00, PASCAL), (0x1D80, VOLTA), (0x1E00, TURING), (0x2080, AMPERE),
+    (0x2180, TURING), (0x2200, AMPERE), (0x2300, HOPPER), (0x2380, AMPERE), (0x2600, UNKNOWN), (0x2680, ADA),
+    (0x2900, BLACKWELL), (0x3000, NEWER), (0x3180, BLACKWELL), (0x3200, NEWER),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Card:
+    """A model of card, by name, and what drives it."""
+
+    name: str
+    architecture: Architecture
+
+
+def card(device: str) -> Card:
+    """The card of a PCI device id as sysfs writes it ("0x2204")."""
+    try:
+        number = int(device, 16)
+    except ValueError:
+        return Card(f"NVIDIA device {device or '?'}", UNKNOWN)
+    kind = [architecture for first, architecture in _RANGES if first <= number][-1]
+    return Card(_NAMES.get(number, f"NVIDIA device {device}"), kind)

@@ -1,0 +1,246 @@
+"""The two operations that bring a driver there: one installs it, one brings it into use, with a reboot where nothing less does.
+
+Each looks, takes the next step that `installing` or `steps` names, and looks again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import gevent
+from pyinfra import host
+from pyinfra.api import FunctionCommand, StringCommand, operation
+from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS
+
+from holdfast.components.nvidia import activity, commands, sources
+from holdfast.components.nvidia.activity import Activity
+from holdfast.components.nvidia.facts import NvidiaCards, NvidiaState
+from holdfast.components.nvidia.installing import to_install
+from holdfast.components.nvidia.machine import Machine
+from holdfast.components.nvidia.packages import Want
+from holdfast.components.nvidia.repository import AptSources, Keyring, keyring
+from holdfast.components.nvidia.steps import Install, Reboot, Reload, Step, Stop, Taken, look, outlook, to_use
+from holdfast.errors import HoldfastError
+from holdfast.operations import reboot
+from holdfast.operations.events import emit
+from holdfast.operations.failing import fail, report, stop
+from holdfast.operations.place import Paths, differing, writing
+from holdfast.operations.remote import program, python_command
+
+# More than any way through the states has steps; a guard against a machine that answers differently each time.
+ROUNDS = 12
+_PAUSE_S = 1.0
+
+
+@operation()
+def drivable(want: Want) -> Iterator[FunctionCommand]:
+    """Comes before anything is changed: is there a driver for these cards, from one source, on this distribution?"""
+    machine = NvidiaState.machine(host)
+    step = to_install(machine, want, ()) if machine else None
+    if not isinstance(step, Stop) or not want.required:
+        host.noop("known once base has installed python3" if machine is None else look(machine, want).words)
+        return
+    yield from stop(step.error(host.name))
+
+
+@operation()
+def driver(want: Want, lock_wait_s: int) -> Iterator[FunctionCommand | StringCommand]:
+    """The driver's packages are installed, whole, and have built modules for the kernel that boots next."""
+    machine = NvidiaState.recent(host)
+    if machine is None:
+        yield from _unknown("the driver")
+        return
+    step = to_install(machine, want, ())
+    if not host.state.is_executing:
+        _tell_plan(machine, want, step)
+    if step is None:
+        host.noop(f"nvidia: {look(machine, want).words}")
+        return
+    if isinstance(step, Stop):
+        yield from _stopping(step, want)
+        return
+    yield FunctionCommand(_walk, (want, to_install, lock_wait_s, 0.0), {})
+
+
+@operation()
+def in_use(
+    want: Want, lock_wait_s: int, idle_wait_s: float, reboot_timeout_s: float
+) -> Iterator[FunctionCommand | StringCommand]:
+    """The installed driver is loaded and serves. At most one reboot, announced; what computes is waited for
+    ``idle_wait_s`` seconds, the machine ``reboot_timeout_s``."""
+    machine = NvidiaState.recent(host)
+    if machine is None:
+        yield from _unknown("the driver's modules")
+        return
+    step = to_use(machine, want, ())
+    coming = not host.state.is_executing and isinstance(to_install(machine, want, ()), Install)
+    if step is None and not coming:
+        host.noop(f"nvidia: {look(machine, want).words}")
+        return
+    if isinstance(step, Stop) and not coming:
+        yield from _stopping(step, want)
+        return
+
+    def next_step(now: Machine, wanted: Want, taken: Taken) -> Step | None:
+        return _when_idle(now, wanted, taken, idle_wait_s)
+
+    yield FunctionCommand(_walk, (want, next_step, lock_wait_s, reboot_timeout_s), {})
+
+
+def _unknown(what: str) -> Iterator[FunctionCommand | StringCommand]:
+    """A machine without python3: for a plan a change to come, where there are cards; later than that, base has failed."""
+    if host.state.is_executing:
+        yield fail(
+            HoldfastError("python3 is missing on the machine", where=host.name, fix="apply again: base installs it")
+        )
+    elif host.get_fact(NvidiaCards).addresses:
+        emit("note", host=host.name, message=f"nvidia: {what}: known once base has installed python3")
+        yield StringCommand("true")
+    else:
+        host.noop("no NVIDIA GPU")
+
+
+def _tell_plan(machine: Machine, want: Want, step: Step | None) -> None:
+    found = look(machine, want)
+    if found.state == "no_gpu":
+        return
+    if step is not None and not isinstance(step, Stop):
+        emit("note", host=host.name, message=f"nvidia: {_announced(step)}")
+    if machine.secure_boot and isinstance(step, Install) and not step.choice.prebuilt and not machine.key.enrolled:
+        message = "nvidia: Secure Boot is on: a person must let the modules' key in once, at the machine's own screen"
+        emit("note", host=host.name, message=message)
+    emit("note", host=host.name, message=f"nvidia: {outlook(machine, want, isinstance(step, Install))}")
+
+
+def _announced(step: Step) -> str:
+    kind = type(step).__name__.lower()
+    if isinstance(step, Install):
+        gone = f", in place of {', '.join(step.remove)}" if step.remove else ""
+        return f"install {step.choice}: {', '.join(step.packages)}{gone} ({step.why})"
+    return f"{kind}: {step.why}"
+
+
+def _stopping(step: Stop, want: Want) -> Iterator[FunctionCommand]:
+    """The end, and in a plan its announcement, where cards are required or a person's reboot is due; else a note."""
+    error = step.error(host.name)
+    if want.required or step.code == 3:
+        yield from stop(error)
+        return
+    emit("note", host=host.name, message=f"nvidia: {error.message}. Fix: {error.fix}")
+    host.noop(error.message)
+
+
+def _when_idle(machine: Machine, want: Want, taken: Taken, patience_s: float) -> Step | None:
+    """The next step; where it would cut off what computes, that is waited for."""
+    start = time.monotonic()
+    while True:
+        step = to_use(machine, want, taken)
+        if not isinstance(step, Reload | Reboot):
+            return step
+        busy = activity.words(Activity.read(host, root="/", pause_s=_PAUSE_S) or (), machine)
+        spent = time.monotonic() - start
+        if not busy or want.reboot == "always" or spent >= patience_s:
+            return to_use(machine, want, taken, busy)
+        emit("waiting", host=host.name, what=f"idle cards: {busy}", seconds=round(spent, 1))
+        time.sleep(2)
+
+
+def _walk(
+    state: Any,
+    host: Any,
+    want: Want,
+    decide: Callable[[Machine, Want, Taken], Step | None],
+    lock_wait_s: int,
+    timeout_s: float,
+) -> bool:
+    """Take steps until there is none left; False, with the reason reported, where it ends before."""
+    taken: Taken = ()
+    said = ""
+    for _ in range(ROUNDS):
+        machine = NvidiaState.machine(host)
+        if machine is None:
+            break
+        step = decide(machine, want, taken)
+        if step is None:
+            return True
+        if isinstance(step, Stop):
+            return _stopped(host, replace(step, why=f"{step.why}\n  {said}" if said else step.why), want)
+        emit("note", host=host.name, message=f"nvidia: {_announced(step)}")
+        if isinstance(step, Reboot):
+            NvidiaState.forget(host)
+            return reboot.perform(state, host, timeout_s)
+        try:
+            said = _take(state, host, machine, step, lock_wait_s)
+        except HoldfastError as error:
+            report(host, error)
+            return False
+        taken = (*taken, step)
+    report(
+        host,
+        HoldfastError(
+            "the driver does not come to rest", where=host.name, fix="./holdfast status says in which state it is"
+        ),
+    )
+    return False
+
+
+def _stopped(host: Any, step: Stop, want: Want) -> bool:
+    error = step.error(host.name)
+    if want.required or step.code == 3:
+        report(host, error)
+        return False
+    emit("note", host=host.name, message=f"nvidia: {error.message}. Fix: {error.fix}")
+    return True
+
+
+def _take(state: Any, host: Any, machine: Machine, step: Step, lock_wait_s: int) -> str:
+    """Take one step. What a failed command said; "" when it went well. Whether it helped, the next look tells."""
+    if isinstance(step, Install):
+        said = _sources(state, host, machine, step)
+        if said:
+            return said
+    return _run(state, host, StringCommand(commands.line(step, lock_wait_s)), _announced(step).split(" (")[0])
+
+
+def _sources(state: Any, host: Any, machine: Machine, step: Install) -> str:
+    """apt knows where the packages are: key, pin and source, in this order."""
+    entries = sources.files(AptSources.read(host, folder="/etc/apt"), machine, step.choice)
+    vendor = step.choice.vendor
+    if vendor:
+        key = sources.KEYS[vendor]
+        if not Keyring.read(host, path=sources.KEYRING, url="", fingerprint=key.fingerprint):
+            url = sources.uri(vendor) + key.file
+            source = program(keyring, path=sources.KEYRING, url=url, fingerprint=key.fingerprint)
+            said = _run(state, host, python_command(source), "NVIDIA's key")
+            if said:
+                return said
+    changed = differing(entries, Paths.read(host, paths=sources.paths(entries), contents=[]))
+    return _run(state, host, writing(changed), "apt's sources") if changed else ""
+
+
+def _run(state: Any, host: Any, command: StringCommand, what: str) -> str:
+    arguments = {k: v for k, v in (host.current_op_global_arguments or {}).items() if k in CONNECTOR_ARGUMENT_KEYS}
+    # What pyinfra takes out of a command that an operation yields.
+    arguments.update(command.connector_arguments)
+    telling = gevent.spawn(_tell_time, host.name, what)
+    try:
+        ok, output = host.run_shell_command(
+            command, print_output=state.print_output, print_input=state.print_input, **arguments
+        )
+    finally:
+        telling.kill()
+    if ok:
+        return ""
+    lines = [line for line in (*output.stderr_lines, *output.stdout_lines) if line.strip()]
+    return "\n  ".join(lines[-8:]) or f"{what} failed and said nothing"
+
+
+def _tell_time(name: str, what: str) -> None:
+    """A build takes minutes and says nothing meanwhile."""
+    start = time.monotonic()
+    while True:
+        gevent.sleep(2)
+        emit("waiting", host=name, what=what[:100], seconds=round(time.monotonic() - start, 1))

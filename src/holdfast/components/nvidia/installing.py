@@ -1,0 +1,185 @@
+"""The next step towards an installed driver with modules for the kernel that boots next. Pure.
+
+A DKMS build that fails leaves dpkg half way, and then every apt command fails; when it fails for a new kernel, that kernel
+has no initrd and boots next all the same. So what cannot be built is taken out again, and said.
+"""
+
+from __future__ import annotations
+
+import re
+
+from holdfast.components.nvidia.checks import lacking
+from holdfast.components.nvidia.classify import Finding
+from holdfast.components.nvidia.machine import Failure, Machine, branch
+from holdfast.components.nvidia.packages import Choice, Want, choose, foreign, missing, superseded
+from holdfast.components.nvidia.steps import SAME, Build, Image, Install, Repair, Step, Stop, Taken, look, stop, took
+from holdfast.errors import HoldfastError
+
+
+def to_install(machine: Machine, want: Want, taken: Taken) -> Step | None:
+    """The next step; None when nothing is to be installed, or there is no card."""
+    found = look(machine, want)
+    if found.state == "no_gpu" or want.source == "none":
+        return None
+    if machine.broken_packages:
+        return _repair(machine, found, taken)
+    failed = removed(taken)
+    if failed and not found.works:
+        return _given_up(machine, failed, want)
+    if found.state == "broken_packages":
+        return stop(found, want)
+    try:
+        choice = choose(machine, want)
+    except HoldfastError as error:
+        return None if found.works else Stop("absent", error.message, error.fix, error.where, error.allowed)
+    return (
+        _packages(machine, want, choice, found, taken)
+        or _modules(machine, choice, found, taken)
+        or _image(machine, taken)
+    )
+
+
+def _packages(machine: Machine, want: Want, choice: Choice, found: Finding, taken: Taken) -> Step | None:
+    other, lack = foreign(machine, choice), missing(machine, choice)
+    moved = want.branch is not None and branch(machine.library) != choice.branch
+    if found.works and not moved:
+        if other or branch(machine.library) != choice.branch:
+            return None
+        # What works stays as it is; the next kernel needs its headers, or its modules, all the same.
+        lack = [name for name in lack if name.startswith(("linux-headers-", "linux-modules-nvidia-"))]
+    elif other and (lack or not machine.library):
+        fix = "purge them first (sudo apt purge …), or set nvidia.source: none to keep them and care for them yourself"
+        return Stop("absent", f"{choice} would be mixed with {other}", fix, where="nvidia.source")
+    if not lack and (found.state != "absent" or took(taken, Install)):
+        return stop(found, want) if found.state == "absent" else None
+    gone = superseded(machine, choice) if lack else []
+    todo = tuple(lack or choice.packages)
+    held = sorted({*todo, *gone} & set(machine.held))
+    if held:
+        return Stop(
+            found.state,
+            f"{', '.join(held)} is on hold, and {choice} needs it changed",
+            f"sudo apt-mark unhold {' '.join(held)}; {SAME}",
+        )
+    if took(taken, Install):
+        return Stop(
+            found.state,
+            f"apt was done, and still missing: {', '.join(lack)}",
+            f"on the machine: apt-cache policy {lack[0]}; {SAME}",
+        )
+    return Install(found.reason if found.state == "absent" else f"{choice}", choice, todo, tuple(gone))
+
+
+def _modules(machine: Machine, choice: Choice, found: Finding, taken: Taken) -> Step | None:
+    target, name = machine.target, machine.target.release
+    if target.module == machine.library or (found.works and machine.following is None):
+        return None
+    why = lacking(machine) or f"no module for kernel {name}"
+    again = [step for step in taken if isinstance(step, Install) and step.refresh]
+    if machine.prebuilt:
+        if again:
+            fix = f"wait until your distribution has it (apt-cache policy {choice.packages[0]}), or boot an older kernel; {SAME}"
+            return Stop("next_kernel_broken", why, fix)
+        return Install(why, choice, choice.packages, refresh=True)
+    if not target.headers:
+        if again:
+            fix = f"bring the kernel up to date: sudo apt update && sudo apt full-upgrade; reboot; {SAME}"
+            return Stop("needs_headers", f"{why}; the archive has no linux-headers-{name}", fix)
+        return Install(why, choice, (f"linux-headers-{name}",), refresh=True)
+    if took(taken, Build):
+        failed = machine.failure(name)
+        return Stop(
+            "next_kernel_broken", f"{why}{'' if failed else ' (DKMS built none)'}", advice(machine, failed, choice)
+        )
+    return Build(why, name)
+
+
+def _image(machine: Machine, taken: Taken) -> Step | None:
+    following = machine.following
+    if following is None or following.module != machine.library:
+        return None
+    stale = machine.nouveau and not following.current
+    if following.initrd and not stale:
+        return None
+    if took(taken, Image):
+        fix = f"on the machine: sudo update-initramfs -c -k {following.release} says why; is /boot full (df -h /boot)? {SAME}"
+        return Stop("next_kernel_broken", f"kernel {following.release}, which boots next, gets no initrd", fix)
+    why = "its initrd would load nouveau" if stale else "it has no initrd"
+    return Image(f"kernel {following.release} boots next: {why}", following.release)
+
+
+def _repair(machine: Machine, found: Finding, taken: Taken) -> Step:
+    names, failed = culprits(machine), broken_build(machine)
+    repairs = [step for step in taken if isinstance(step, Repair)]
+    purged = any(step.purge for step in repairs)
+    if names and not purged and (failed or repairs):
+        return Repair(f"{', '.join(names)} cannot be set up: taken out again", names, failed)
+    if not repairs:
+        return Repair(f"half-installed packages: {', '.join(machine.broken_packages[:5])}")
+    return Stop(found.state, found.reason, f"on the machine: sudo dpkg --configure -a says why; {SAME}")
+
+
+def broken_build(machine: Machine) -> Failure | None:
+    """The failed build behind the half-installed packages, if there is one."""
+    return next(
+        (f for f in machine.failures if machine.kernels.get(f.kernel, machine.target).module != f.version), None
+    )
+
+
+def culprits(machine: Machine) -> tuple[str, ...]:
+    """Packages to purge so that dpkg can finish; never the running kernel's, and never the last kernel that boots.
+
+    A new kernel that the driver does not build for goes, so that the machine boots the old one with its driver; else the
+    driver's own DKMS package goes.
+    """
+    broken = set(machine.broken_packages)
+    modules = sorted(name for name in broken if re.fullmatch(r"nvidia.*-dkms|nvidia-dkms.*", name))
+    kernels = sorted(name for name in broken if re.match(r"linux-(image|headers)-", name))
+    others = [
+        k
+        for k in machine.kernels.values()
+        if k.bootable and k.initrd and not any(k.release in name for name in kernels)
+    ]
+    if modules:
+        return tuple(modules)
+    if kernels and others and not any(machine.kernel and machine.kernel in name for name in kernels):
+        metas = [name for name in broken if re.match(r"linux-(generic|virtual|lowlatency)", name)]
+        return tuple(sorted([*kernels, *metas]))
+    if kernels:
+        return tuple(sorted(p.name for p in machine.driver_packages if "dkms" in p.name))
+    return ()
+
+
+def removed(taken: Taken) -> Repair | None:
+    """The repair that took packages out, if there was one."""
+    return next((step for step in taken if isinstance(step, Repair) and step.purge), None)
+
+
+def _given_up(machine: Machine, step: Repair, want: Want) -> Stop:
+    failed = step.failure
+    what = (
+        f"{failed.module} {failed.version} does not build for kernel {failed.kernel or machine.target.release}: {failed.line}"
+        if failed
+        else step.why
+    )
+    why = f"{what}. Taken out again: {', '.join(step.purge)}; apt works, and the machine boots"
+    try:
+        return Stop("broken_packages", why, advice(machine, failed, choose(machine, want)))
+    except HoldfastError as error:
+        return Stop("broken_packages", why, error.fix)
+
+
+def advice(machine: Machine, failed: Failure | None, choice: Choice) -> str:
+    """The fix for a build that failed."""
+    log = f"; all of the log: {kept(failed)}" if failed else ""
+    if failed and not choice.vendor and machine.distribution == "debian":
+        if choice.open:
+            return f"set nvidia.modules: auto (Debian's own open modules do not build with its kernel), {SAME}{log}"
+        own = f"keep to the release's own kernel (sudo apt install linux-image-amd64/{machine.codename})"
+        return f"{own}, or set nvidia.source: nvidia, {SAME}{log}"
+    return f"another nvidia.branch, or an older kernel that it builds for, {SAME}{log}"
+
+
+def kept(failed: Failure) -> str:
+    """Where the log of a failed build is kept: the original goes with its package."""
+    return f"/var/log/holdfast-nvidia-{failed.version}-{failed.kernel or 'kernel'}.log"

@@ -1,0 +1,240 @@
+"""Which packages a machine's driver is made of, per distribution, cards and settings. Pure.
+
+One source only: a module of one origin and libraries of another is the classic way to a driver that does not start.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from holdfast.components.nvidia.cards import NEWEST
+from holdfast.components.nvidia.checks import driven
+from holdfast.components.nvidia.machine import Gpu, Machine, branch
+from holdfast.errors import HoldfastError
+
+DEFAULT_BRANCH = 580
+"""NVIDIA's long-term branch, to June 2028; Ubuntu's LTSB. https://docs.nvidia.com/datacenter/tesla/drivers/releases.json"""
+CUDA_13 = 580
+_HWE = re.compile(r"linux-(?:image-|headers-)?(generic|virtual|lowlatency)((?:-hwe-[\d.]+)?)")
+
+
+@dataclass(frozen=True)
+class Want:
+    """What the settings ask of the driver; ``gpus``: name -> PCI address of the cards in use."""
+
+    gpus: Mapping[str, str] = field(default_factory=dict)
+    source: str = "auto"
+    branch: int | None = None
+    modules: str = "auto"
+    minimum: int = 550
+    reboot: str = "auto"
+    required: bool = True
+    here: bool = False
+    """The machine is the computer that applies."""
+
+
+@dataclass(frozen=True)
+class Release:
+    """What one release of a distribution offers. ``own``: branch of its own driver (None: any that its archive has);
+    ``prebuilt``: signed modules; ``vendor``: name of NVIDIA's repository for it, "" where it is not used."""
+
+    own: int | None
+    prebuilt: bool
+    vendor: str = ""
+
+
+RELEASES = {
+    ("ubuntu", "jammy"): Release(None, True),
+    ("ubuntu", "noble"): Release(None, True),
+    ("ubuntu", "resolute"): Release(None, True),
+    ("debian", "bookworm"): Release(535, False, "debian12"),
+    ("debian", "trixie"): Release(550, False, "debian13"),
+}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The driver to install. ``vendor``: the name of NVIDIA's repository, "" for the distribution's own."""
+
+    branch: int
+    open: bool
+    prebuilt: bool
+    vendor: str
+    packages: tuple[str, ...]
+
+    def __str__(self) -> str:
+        kind = "open" if self.open else "proprietary"
+        origin = "NVIDIA's repository" if self.vendor else "the distribution"
+        return f"driver {self.branch}, {kind} modules, from {origin}"
+
+
+@dataclass(frozen=True)
+class DriverSet:
+    """A driver, its modules, the kernel and the headers they were built for: what belongs together on a depot.
+
+    ``packages``: {name: version}, as apt takes them (name=version); ``kernel``: the release they were built for.
+    """
+
+    kernel: str
+    packages: Mapping[str, str]
+
+
+def choose(machine: Machine, want: Want) -> Choice:
+    """The driver for this machine. Raises HoldfastError where no driver fits cards, settings and distribution."""
+    release = RELEASES.get((machine.distribution, machine.codename))
+    if release is None:
+        raise HoldfastError(
+            f"no driver packages are known for {machine.distribution or 'this distribution'} {machine.codename}",
+            where="/etc/os-release", allowed=", ".join(" ".join(key) for key in RELEASES),
+            fix="install the driver by hand and set nvidia.source: none",
+        )  # fmt: skip
+    cards = driven(machine, want.gpus)
+    low, high, opened = _limits(cards, want)
+    source = want.source
+    if source == "auto":
+        fits = release.own is None or (
+            low <= release.own <= high and want.branch in (None, release.own) and opened is not True
+        )
+        source = "distribution" if fits or not release.vendor else "nvidia"
+    if source == "nvidia" and not release.vendor:
+        raise HoldfastError(
+            f"nvidia.source: nvidia is not used on {machine.distribution} {machine.codename}", where="nvidia.source",
+            allowed="distribution: its modules are built and signed there, and need no key of yours",
+            fix="set nvidia.source: auto",
+        )  # fmt: skip
+    own = release.own if source == "distribution" else None
+    number = own or want.branch or min(max(DEFAULT_BRANCH, low), high)
+    if own and want.branch not in (None, own):
+        raise HoldfastError(
+            f"{machine.distribution} {machine.codename} has branch {own} only", where=f"nvidia.branch: {want.branch}",
+            fix="set nvidia.source: nvidia, or leave nvidia.branch out",
+        )  # fmt: skip
+    if not low <= number <= high:
+        raise _no_branch(cards, number, low, high, release, source)
+    if opened is None:
+        # Debian 13's own open modules do not build on its kernel (550.163.01-2 on 6.12.117: nv-pci.c:237).
+        opened = want.modules == "open" or (want.modules == "auto" and not own)
+    vendor = release.vendor if source == "nvidia" else ""
+    return Choice(number, opened, release.prebuilt, vendor, _names(machine, release, number, opened, vendor))
+
+
+def _limits(cards: tuple[Gpu, ...], want: Want) -> tuple[int, int, bool | None]:
+    """(lowest branch, highest branch, open modules: needed, impossible or None for either). Raises HoldfastError."""
+    low = max([want.minimum, *(gpu.card.architecture.first for gpu in cards)])
+    high = min([NEWEST, *(gpu.card.architecture.last for gpu in cards)])
+    only_open = [gpu for gpu in cards if not gpu.card.architecture.proprietary]
+    never_open = [gpu for gpu in cards if not gpu.card.architecture.open]
+    if (only_open and never_open) or low > high:
+        told = "; ".join(f"{gpu} ({gpu.card.architecture.name}): {_needs(gpu)}" for gpu in cards)
+        raise HoldfastError(
+            f"no driver drives all of these cards: {told}", where="gpus", allowed=f"branch {want.minimum} or newer",
+            fix="take out of `gpus` and of the instances the cards that the others exclude",
+        )  # fmt: skip
+    for asked, against in (("open", never_open), ("proprietary", only_open)):
+        if want.modules == asked and against:
+            raise HoldfastError(
+                f"the {asked} modules do not drive {', '.join(map(str, against))}", where=f"nvidia.modules: {asked}",
+                fix="set nvidia.modules: auto",
+            )  # fmt: skip
+    return low, high, True if only_open else False if never_open else None
+
+
+def _needs(gpu: Gpu) -> str:
+    kind = gpu.card.architecture
+    upper = "" if kind.last == NEWEST else f" to {kind.last}"
+    modules = "" if kind.open and kind.proprietary else ", open modules" if kind.open else ", proprietary modules"
+    return f"branch {kind.first}{upper or ' or newer'}{modules}"
+
+
+def _no_branch(
+    cards: tuple[Gpu, ...], number: int, low: int, high: int, release: Release, source: str
+) -> HoldfastError:
+    allowed = f"{low} or newer" if high == NEWEST else f"{low} to {high}"
+    fix = "set nvidia.branch to one of these"
+    if source == "distribution" and release.own:
+        fix = "set nvidia.source: auto" if release.vendor else "install the driver by hand and set nvidia.source: none"
+    return HoldfastError(
+        f"driver branch {number} does not do for {', '.join(map(str, cards))}",
+        where="nvidia.branch",
+        allowed=allowed,
+        fix=fix,
+    )
+
+
+def flavour(machine: Machine) -> str:
+    """Ubuntu's kernel flavour as its metapackages call it ("generic-hwe-24.04"), Debian's ("amd64", "cloud-amd64")."""
+    installed = [name for name, p in machine.packages.items() if p.installed]
+    if machine.distribution == "ubuntu":
+        found = sorted((m[2], m[1]) for name in installed if (m := _HWE.fullmatch(name)))
+        return f"{found[-1][1]}{found[-1][0]}" if found else "generic"
+    kinds = [k for k in ("rt-amd64", "cloud-amd64", "amd64") if f"linux-image-{k}" in installed]
+    running = [k for k in ("rt-amd64", "cloud-amd64") if machine.kernel.endswith(f"-{k}")]
+    return (kinds or running or ["amd64"])[0]
+
+
+def _names(machine: Machine, release: Release, number: int, opened: bool, vendor: str) -> tuple[str, ...]:
+    kind = flavour(machine)
+    if release.prebuilt:
+        return (
+            f"linux-modules-nvidia-{number}-server-{'open-' if opened else ''}{kind}",
+            f"nvidia-headless-no-dkms-{number}-server", f"nvidia-utils-{number}-server",
+        )  # fmt: skip
+    # The metapackage, never linux-headers-$(uname -r) alone: the next kernel needs its headers, too.
+    headers = f"linux-headers-{kind}"
+    if vendor:
+        return headers, f"nvidia-kernel-{'open-' if opened else ''}dkms", "nvidia-driver-cuda", "nvidia-persistenced"
+    module = "nvidia-open-kernel-dkms" if opened else "nvidia-kernel-dkms"
+    return headers, module, "nvidia-smi", "libcuda1", "libnvidia-cfg1", "nvidia-persistenced"
+
+
+def missing(machine: Machine, choice: Choice) -> list[str]:
+    """Packages of the choice that are not installed, or are of another branch."""
+    out = []
+    for name in choice.packages:
+        package = machine.packages.get(name)
+        other = (
+            bool(choice.vendor)
+            and package is not None
+            and name.startswith("nvidia-")
+            and branch(package.version) != choice.branch
+        )
+        if package is None or not package.installed or other:
+            out.append(name)
+    return out
+
+
+def foreign(machine: Machine, choice: Choice) -> str:
+    """What of another origin stands in the way of ``choice``; "" for nothing."""
+    there = machine.driver_packages
+    others = sorted(p.name for p in there if p.vendor != bool(choice.vendor))
+    if others:
+        return (
+            f"packages from {'the distribution' if choice.vendor else 'NVIDIA’s repository'}: {', '.join(others[:4])}"
+        )
+    if machine.library and not there:
+        return f"driver {machine.library}, which no package put there (NVIDIA's .run file?)"
+    if choice.prebuilt:
+        # Ubuntu's packages for a desktop: replaced by these, the screen would lose its libraries.
+        desktop = sorted(p.name for p in there if re.search(r"-\d{3}(-open)?$", p.name))
+        return f"Ubuntu's driver for desktops: {', '.join(desktop[:4])}" if desktop else ""
+    return ""
+
+
+def superseded(machine: Machine, choice: Choice) -> list[str]:
+    """Installed packages of another branch, which name it and so would not be upgraded."""
+    if not choice.prebuilt:
+        return []
+    series = [(p.name, re.search(r"-(\d{3})-server\b", p.name)) for p in machine.driver_packages if p.state[1:] != "c"]
+    return sorted(name for name, found in series if found and int(found[1]) != choice.branch)
+
+
+def driver_set(machine: Machine, kernel: str = "") -> DriverSet:
+    """The packages installed now that belong together: driver, modules, ``kernel`` (default: what boots next), its headers."""
+    release = kernel or machine.target.release
+    metas = re.compile(r"linux-(image|headers|generic|modules-nvidia)(?!.*\d+\.\d+\.\d+)")
+    own = {p.name for p in machine.driver_packages} | {"dkms", "firmware-nvidia-gsp"}
+    there = [p.name for p in machine.packages.values() if p.installed]
+    names = [name for name in there if name in own or release in name or metas.match(name)]
+    return DriverSet(release, {name: machine.packages[name].version for name in sorted(names)})

@@ -1,0 +1,216 @@
+"""The reader of the driver's state: one function that travels to the machine as source and runs there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def read_machine(root: str) -> Any:
+    """Runs on the host, and on a folder that looks like one: files below ``root``.
+
+    Neither nvidia-smi, lspci, lsmod, dkms nor mokutil is asked: they are missing or fail in just the states that matter
+    (and mokutil's exit code means the opposite from one release to the next). modinfo alone is run, for a module that
+    DKMS does not know.
+    """
+    import glob
+    import os
+    import re
+    import subprocess
+
+    def path(*parts: str) -> str:
+        return os.path.join(root, *(p.lstrip("/") for p in parts))
+
+    def read(*parts: str) -> bytes:
+        try:
+            with open(path(*parts), "rb") as f:
+                return f.read()
+        except OSError:
+            return b""
+
+    def text(*parts: str) -> str:
+        return read(*parts).decode("utf-8", "replace").strip()
+
+    def link(*parts: str) -> str:
+        try:
+            return os.readlink(path(*parts))
+        except OSError:
+            return ""
+
+    def names(*parts: str) -> list[str]:
+        try:
+            return sorted(os.listdir(path(*parts)))
+        except OSError:
+            return []
+
+    def written(*parts: str) -> float:
+        try:
+            return os.stat(path(*parts)).st_mtime
+        except OSError:
+            return 0.0
+
+    def efi(pattern: str) -> bytes:
+        # efivarfs puts four bytes of attributes before the value; a long list is in several variables.
+        files = sorted(glob.glob(path("sys/firmware/efi/efivars", pattern)))
+        return b"".join(read(os.path.relpath(f, root))[4:] for f in files)
+
+    gpus = []
+    for address in names("sys/bus/pci/devices"):
+        at = f"sys/bus/pci/devices/{address}"
+        # Class 03 is a display controller: the card's audio function has the same vendor and class 04.
+        if text(at, "vendor") == "0x10de" and text(at, "class").startswith("0x03"):
+            driver = os.path.basename(link(at, "driver"))
+            gpus.append({"address": address, "device": text(at, "device"), "driver": driver})
+    if os.path.exists(path("run/systemd/container")) and not os.path.exists(path("dev/nvidiactl")):
+        gpus = []
+
+    libraries = set()
+    # Debian keeps the real file one folder deeper, behind its alternatives.
+    for folder in ("usr/lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu/nvidia/current"):
+        for name in names(folder):
+            if found := re.fullmatch(r"libcuda\.so\.(\d+\.\d+(?:\.\d+)?)", name):
+                libraries.add(found.group(1))
+
+    # -- packages: what `dpkg -l` and `dpkg --audit` would say -----------------------------------------------------
+    ours = re.compile(
+        r"(lib)?nvidia-|libcuda1$|cuda-drivers|firmware-nvidia|linux-(image|headers|generic|modules-nvidia|virtual)|dkms$"
+        r"|(clevis|dropbear)-initramfs$|mokutil$"
+    )
+    states = {
+        "not-installed": "n", "config-files": "c", "half-installed": "H", "unpacked": "U", "half-configured": "F",
+        "triggers-awaited": "W", "triggers-pending": "t", "installed": "i",
+    }  # fmt: skip
+    packages, broken = {}, []
+    for stanza in read("var/lib/dpkg/status").decode("utf-8", "replace").split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in stanza.splitlines() if ": " in line and line[:1] != " ")
+        want, flag, state = [*fields.get("Status", "").split(), "", "", ""][:3]
+        name = fields.get("Package", "").strip()
+        unfinished = state in states and (flag != "ok" or states[state] in "HUFWt")
+        if unfinished:
+            broken.append(name)
+        if name and state in states and states[state] not in "nc" and (unfinished or ours.match(name)):
+            packages[name] = {
+                "version": fields.get("Version", ""), "state": want[:1] + states[state],
+                "vendor": "@nvidia.com" in fields.get("Maintainer", ""),
+            }  # fmt: skip
+
+    # -- kernels and their modules ---------------------------------------------------------------------------------
+    running = text("proc/sys/kernel/osrelease") or os.uname().release
+    locked = re.search(r"\[(integrity|confidentiality)\]", text("sys/kernel/security/lockdown"))
+    enforced = bool(locked) or text("sys/module/module/parameters/sig_enforce") == "Y"
+    # Secure Boot counts as off when shim was told not to validate.
+    secure = efi("SecureBoot-8be4df61-*") == b"\1" and efi("MokSBStateRT-605dab50-*") != b"\1"
+
+    def module(kernel: str) -> dict[str, str]:
+        files = []
+        for folder, _, found in os.walk(path("lib/modules", kernel)):
+            # Debian calls it nvidia-current; every kernel has an nvidia-wmi-ec-backlight, which is something else.
+            right = re.compile(r"nvidia(-current|-current-open|-open|-tesla[\w-]*)?\.ko(\.xz|\.zst|\.gz)?")
+            files += [os.path.join(folder, f) for f in found if right.fullmatch(f)]
+        if not files:
+            return {"module": "", "signer": ""}
+        # As depmod searches: what DKMS has built comes before what the kernel's packages bring.
+        file = min(files, key=lambda f: ("/updates/" not in f, f))
+        recorded = text(os.path.relpath(file + ".version", root)) if root != "/" else ""
+        links = glob.glob(path("var/lib/dkms/nvidia*", f"kernel-{kernel}-*"))
+        built = os.readlink(links[0]).split("/")[0] if links and "/updates/" in file else ""
+        if recorded or (built and not (enforced or secure)):
+            return {"module": recorded or built, "signer": ""}
+        try:
+            # Decompresses all of it: a second and more for what DKMS knows by a link.
+            said = subprocess.run(
+                ["modinfo", file], capture_output=True, text=True, env={"PATH": "/usr/sbin:/sbin:/usr/bin:/bin"}
+            ).stdout
+        except OSError:
+            said = ""
+        fields = dict(line.split(":", 1) for line in said.splitlines() if ":" in line)
+        return {"module": fields.get("version", built or "unknown").strip(), "signer": fields.get("signer", "").strip()}
+
+    def headers(kernel: str) -> bool:
+        build = link("lib/modules", kernel, "build")
+        folders = [f"usr/src/linux-headers-{kernel}", f"lib/modules/{kernel}/build"]
+        return any(map(names, [*folders, build] if build.startswith("/") else folders))
+
+    away = written("etc/modprobe.d/holdfast-nvidia.conf")
+    images = [n[len("vmlinuz-") :] for n in names("boot") if n.startswith("vmlinuz-")]
+    images = [k for k in images if not re.search(r"\.(old|bak|dpkg-\w+|signed|unsigned)$", k)]
+    kernels = {}
+    for kernel in {*images, running}:
+        initrd = written("boot", "initrd.img-" + kernel)
+        kernels[kernel] = {
+            "bootable": kernel in images, "initrd": initrd > 0, "current": initrd >= away, "headers": headers(kernel),
+            **module(kernel),
+        }  # fmt: skip
+    grub = "\n".join(text("etc/default", f) for f in ["grub", *(f"grub.d/{n}" for n in names("etc/default/grub.d"))])
+    entry = (re.findall(r"^\s*GRUB_DEFAULT=[\"']?([^\"'\n]*)", grub, re.M) or [""])[-1]
+    environment = dict(line.split("=", 1) for line in text("boot/grub/grubenv").splitlines() if "=" in line)
+    entry = environment.get("next_entry") or (environment.get("saved_entry", "") if entry == "saved" else entry)
+
+    # -- DKMS: why a build failed ----------------------------------------------------------------------------------
+    failures = []
+    for log in glob.glob(path("var/lib/dkms/nvidia*/*/build/make.log")):
+        parts = os.path.relpath(log, path("var/lib/dkms")).split(os.sep)
+        said = text(os.path.relpath(log, root))
+        for_kernel = re.search(r"for kernel (\S+)", said)
+        telling = [li for li in said.splitlines() if re.search(r" error: |\berror:|^ERROR|\*\*\* .*(Error|Stop)", li)]
+        if telling:
+            line = re.sub(r"^\S*/build/", "", telling[0].strip())[:240]
+            failures.append({
+                "module": parts[0], "version": parts[1], "kernel": for_kernel[1] if for_kernel else "", "line": line,
+                "log": "/" + os.path.relpath(log, root),
+            })  # fmt: skip
+
+    # -- who has the device open -----------------------------------------------------------------------------------
+    holders = []
+    for pid in filter(str.isdigit, names("proc")):
+        if any(link("proc", pid, "fd", fd).startswith("/dev/nvidia") for fd in names("proc", pid, "fd")):
+            group = text("proc", pid, "cgroup").partition("::")[2].splitlines()
+            last = group[0].rpartition("/")[2] if group and "/user.slice/" not in group[0] else ""
+            uid = re.search(r"^Uid:\s+(\d+)", text("proc", pid, "status"), re.M)
+            holders.append({
+                "pid": int(pid), "name": text("proc", pid, "comm"), "unit": last if last.endswith(".service") else "",
+                "uid": int(uid[1]) if uid else 0,
+            })  # fmt: skip
+
+    # -- the key that DKMS signs with ------------------------------------------------------------------------------
+    key: dict[str, Any] = {}
+    for file in ("/var/lib/shim-signed/mok/MOK.der", "/var/lib/dkms/mok.pub"):
+        certificate = read(file)
+        if certificate and not key:
+            key = {"file": file, "enrolled": certificate in efi("MokListRT*-605dab50-*") + efi("db-d719b2cb-*"),
+                   "pending": certificate in efi("MokNew-605dab50-*")}  # fmt: skip
+
+    passphrases = []
+    for line in text("etc/crypttab").splitlines():
+        words = line.split("#")[0].split()
+        asks = len(words) > 1 and (len(words) == 2 or words[2] in ("none", "-"))
+        if asks and not re.search(r"tpm2-device=|fido2-device=|pkcs11-uri=|keyscript=|noauto", ",".join(words[3:])):
+            passphrases.append(words[0])
+
+    release = dict(line.split("=", 1) for line in text("etc/os-release").splitlines() if "=" in line)
+    release = {name: value.strip("\"'") for name, value in release.items()}
+    ubuntu, debian = release.get("UBUNTU_CODENAME", ""), release.get("DEBIAN_CODENAME", "")
+    return {
+        "gpus": gpus,
+        "distribution": "ubuntu" if ubuntu else "debian" if debian else release.get("ID", ""),
+        "codename": ubuntu or debian or release.get("VERSION_CODENAME", ""),
+        "boot_id": text("proc/sys/kernel/random/boot_id"),
+        "nouveau": os.path.isdir(path("sys/module/nouveau")),
+        "module": text("sys/module/nvidia/version"),
+        "open_module": "Open Kernel Module" in text("proc/driver/nvidia/version"),
+        "uvm": os.path.isdir(path("sys/module/nvidia_uvm")),
+        "drm_users": int(text("sys/module/nvidia_drm/refcnt") or 0),
+        "libraries": sorted(libraries),
+        "kernel": running,
+        "kernels": kernels,
+        "boot_entry": entry,
+        "secure_boot": secure,
+        "signatures_enforced": enforced,
+        "key": key,
+        "packages": packages,
+        "broken_packages": broken,
+        "failures": failures,
+        "holders": holders,
+        "stopped": text("run/holdfast/nvidia-stopped").split(),
+        "reboot_required": text("run/reboot-required.pkgs").split(),
+        "passphrases": passphrases,
+    }

@@ -1,0 +1,221 @@
+"""From what the machine is to a driver in use: the next step, by state and history. Pure; `operations` takes it and looks again.
+
+No step is taken twice in one apply unless it says so, so the way ends: in a driver that is ready, or in a Stop with a name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from holdfast.components.nvidia.checks import lacking, reloadable, safe
+from holdfast.components.nvidia.classify import Finding, State, classify
+from holdfast.components.nvidia.machine import Failure, Machine
+from holdfast.components.nvidia.packages import Choice, Want
+from holdfast.errors import HoldfastError
+
+SAME = "then the same command again"
+
+
+@dataclass(frozen=True)
+class Repair:
+    """Let dpkg finish what it began; first remove ``purge``, whose scripts fail (``failure``: the build that did)."""
+
+    why: str
+    purge: tuple[str, ...] = ()
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True)
+class Install:
+    """Install ``packages``; take out ``remove``, which they replace. ``refresh``: with fresh lists, as they are to be newer."""
+
+    why: str
+    choice: Choice
+    packages: tuple[str, ...]
+    remove: tuple[str, ...] = ()
+    refresh: bool = False
+
+
+@dataclass(frozen=True)
+class Build:
+    """Have DKMS build the modules for ``kernel``."""
+
+    why: str
+    kernel: str
+
+
+@dataclass(frozen=True)
+class Image:
+    """Make the initrd of ``kernel`` anew."""
+
+    why: str
+    kernel: str
+
+
+@dataclass(frozen=True)
+class Load:
+    """Load the modules."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Reload:
+    """Exchange the loaded modules; ``units`` hold the cards, stop for it and start again."""
+
+    why: str
+    units: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Start the units that a reload, cut off, has left stopped."""
+
+    why: str
+    units: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Reboot:
+    """Boot the kernel that has the module."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Nothing that may be done from here leads on. ``code`` 3: a person's reboot is all that is missing."""
+
+    state: State
+    why: str
+    fix: str
+    where: str = ""
+    allowed: str = ""
+    code: int = 1
+
+    def error(self, name: str) -> HoldfastError:
+        """As the person reads it; ``name`` is the machine's."""
+        return HoldfastError(
+            f"NVIDIA driver: {self.state}: {self.why}",
+            where=self.where or name,
+            allowed=self.allowed,
+            fix=self.fix,
+            code=self.code,
+        )
+
+
+Step = Repair | Install | Build | Image | Load | Reload | Resume | Reboot | Stop
+Taken = tuple[Step, ...]
+
+
+def took(taken: Taken, kind: type[object]) -> bool:
+    return any(isinstance(step, kind) for step in taken)
+
+
+def look(machine: Machine, want: Want) -> Finding:
+    """The finding under these settings."""
+    return classify(machine, want.gpus, want.minimum)
+
+
+def stop(found: Finding, want: Want) -> Stop:
+    """The Stop of a state that nothing more is known to be done about, or that the person keeps to herself."""
+    if want.source != "none":
+        return Stop(found.state, found.reason, found.fix)
+    fix = f"bring the driver into use by hand (branch {want.minimum} or newer), {SAME}; or set nvidia.source: auto"
+    return Stop(found.state, found.reason, fix, where="nvidia.source: none")
+
+
+def to_use(machine: Machine, want: Want, taken: Taken, busy: str = "") -> Step | None:
+    """The next step that brings an installed driver into use; None when it is, or there is no card.
+
+    ``busy``: what computes right now, in words ("" when nothing does), or a person's process that has a card open.
+    """
+    found = look(machine, want)
+    if machine.stopped and not took(taken, Resume):
+        return Resume("an earlier reload was cut off", machine.stopped)
+    if found.state in ("no_gpu", "ready") or found.works:
+        return None
+    if want.source == "none":
+        return stop(found, want)
+    if found.state == "needs_reload":
+        return _reload(machine, want, taken, found, busy)
+    if found.state == "needs_reboot":
+        return _reboot(machine, want, taken, found.reason, busy)
+    return stop(found, want)
+
+
+def _reload(machine: Machine, want: Want, taken: Taken, found: Finding, busy: str) -> Step:
+    if machine.module in ("", machine.library):
+        if not took(taken, Load):
+            return Load(found.reason)
+        if not took(taken, Reload):
+            fix = "on the machine: sudo modprobe nvidia-uvm; sudo dmesg | grep -iE 'nvidia|NVRM' | tail"
+            return Stop("needs_reload", "the module is there and the kernel does not load it", f"{fix}; {SAME}")
+        return _reboot(machine, want, taken, "the modules could not be exchanged while the machine runs", busy)
+    if took(taken, Reload):
+        return _reboot(machine, want, taken, f"{found.reason}, and could not be exchanged while the machine runs", busy)
+    if busy and want.reboot != "always":
+        return _busy("needs_reload", found.reason, busy)
+    return Reload(found.reason, tuple(sorted({holder.unit for holder in machine.holders if holder.unit})))
+
+
+def _busy(state: State, why: str, busy: str) -> Stop:
+    return Stop(state, f"{why}; not now: {busy}", f"wait until it has ended, {SAME}; or ./holdfast up HOST --reboot")
+
+
+def _reboot(machine: Machine, want: Want, taken: Taken, why: str, busy: str) -> Step:
+    by_hand = f"sudo reboot, {SAME}"
+    if took(taken, Reboot):
+        fix = "on the machine: sudo dmesg | grep -iE 'nvidia|nouveau|NVRM' | tail says what the kernel thinks"
+        return Stop("needs_reboot", f"the machine was rebooted, and still: {why}", fix)
+    if machine.following is None:
+        fix = "the machine that this one runs on (it has the kernel) needs the reboot"
+        return Stop("needs_reboot", f"{why}; a container cannot reboot for it", fix)
+    if not safe(machine):
+        return Stop(
+            "next_kernel_broken", f"{why}; but a reboot would not help: {lacking(machine) or 'dpkg is not done'}", SAME
+        )
+    if want.here:
+        return Stop("needs_reboot", f"{why}; this computer cannot reboot and go on", f"reboot, {SAME}", code=3)
+    if want.reboot == "never":
+        return Stop(
+            "needs_reboot", why, f"{by_hand}; or ./holdfast up HOST --reboot", where="nvidia.reboot: never", code=3
+        )
+    if want.reboot != "always":
+        if machine.passphrases:
+            disks = ", ".join(machine.passphrases)
+            fix = f"reboot it where you can type the passphrase, {SAME}; or ./holdfast up HOST --reboot"
+            return Stop("needs_reboot", f"{why}; but the disk {disks} asks for a passphrase at boot", fix, code=3)
+        if busy:
+            return _busy("needs_reboot", why, busy)
+    return Reboot(why)
+
+
+def outlook(machine: Machine, want: Want, installs: bool) -> str:
+    """Whether this apply will reboot, and why: for a plan. ``installs``: a driver is about to be installed."""
+    because = _because(machine, want, installs)
+    if not because:
+        return "reboot: no"
+    if want.here:
+        return f"reboot: by you, because {because} (this computer cannot reboot and go on: exit 3, {SAME})"
+    if want.reboot == "never":
+        return f"reboot: needed and not done (nvidia.reboot: never), because {because}"
+    if want.reboot == "auto" and machine.passphrases:
+        return f"reboot: needed and not done (a disk asks for a passphrase at boot), because {because}"
+    return f"reboot: yes, because {because}"
+
+
+def _because(machine: Machine, want: Want, installs: bool) -> str:
+    found = look(machine, want)
+    if found.state == "needs_reboot":
+        return found.reason
+    if not installs or found.works:
+        return ""
+    if machine.nouveau:
+        return "nouveau holds the cards"
+    if machine.next_kernel not in ("", machine.kernel) and not machine.running.headers:
+        return f"kernel {machine.next_kernel} is waiting, and the driver is built for it"
+    if machine.module:
+        why = reloadable(machine)
+        return "" if why.startswith("kernel ") else why
+    return ""
