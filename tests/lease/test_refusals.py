@@ -7,6 +7,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from tests.lease.clients import generate, whole
 from tests.lease.sampler import runners
 from tests.lease.servers import Server, Site
 from tests.lease.test_hand_over import until
+
+from holdfast.paths import ROOT
 
 ADDRESS = "0000:01:00.0"
 UUID = "GPU-0c8f6a2e-1111-2222-3333-444455556666"
@@ -148,3 +152,34 @@ def test_lease_directory_that_is_gone(loaded: bool, site: Site, serve: Callable[
     (site.folder / "away").rename(site.lease)
     assert whole(generate(coder, 5), 5)
     assert re.search("error: cannot write", coder.said())
+
+
+# Run where a file system may be mounted for this process alone: a lease directory without a free block.
+_FULL = """
+mount -t tmpfs -o size=16k none "$1"
+cat /dev/zero > "$1/filler" 2>/dev/null
+exec "$2" -I -c '
+import sys
+sys.path.insert(0, sys.argv[1])
+from holdfast_onhost.lease.locks import Leases
+from holdfast_onhost.lease.queueing import Queue
+from holdfast_onhost.lease.refusal import Refused
+for attempt in (Queue(sys.argv[2], ["gpu0"], "coder").join, Leases(sys.argv[2], ["gpu0"], "coder").take):
+    try:
+        print(attempt())
+    except Refused as why:
+        print(why)
+' "$3" "$1"
+"""
+
+
+def test_full_disk_is_an_error_that_names_it(tmp_path: Path) -> None:
+    alone = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user", "--mount"]
+    words = ["sh", "-c", _FULL, "sh", str(tmp_path), sys.executable, str(ROOT / "src")]
+    done = subprocess.run([*alone, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    queue, leases = done.stdout.splitlines()
+    assert (
+        f"cannot write {tmp_path}/gpu0.queue/coder: No space left on device" in queue and f"df -h {tmp_path}" in queue
+    )
+    assert f"cannot write {tmp_path}/gpu0.holder: No space left on device" in leases and "Fix: " in leases

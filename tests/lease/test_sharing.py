@@ -43,7 +43,7 @@ def test_turns(name: str, site: Site, serve: Callable[..., Server]) -> None:
     for server, keep_alive in zip((coder, reasoner), load.keep_alive, strict=True):
         crowd.add(server, TOKENS, think=load.think, clients=load.clients, keep_alive=keep_alive)
     with Sampler(site.weights) as seen:
-        crowd.run(lambda: seen.hand_overs >= load.hand_overs * max(1, SOAK))
+        crowd.run(lambda: seen.hand_overs >= load.hand_overs * (3 * SOAK or 1))  # --soak 10: 1,230 in all
     judge(crowd, seen)
     ours, theirs = (len(crowd.of(n)) for n in ("coder", "reasoner"))
     if (

@@ -117,7 +117,7 @@ def test_unusable_directory_is_named(tmp_path: Path) -> None:
 
 
 def test_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The write is made to fail as on a full tmpfs; tests/lease fills a real one where it may."""
+    """The write is made to fail as on a full disk; tests/lease has a real one."""
 
     def full(*_: object) -> int:
         raise OSError(28, os.strerror(28))
