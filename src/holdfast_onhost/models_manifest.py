@@ -38,6 +38,10 @@ class Source:
             return f"{self.address}blobs/sha256-{blob.hex}"
         return f"{self.address}/v2/{name.space}/{name.model}/blobs/sha256:{blob.hex}"
 
+    def fix(self, name: str) -> str:
+        """What to do where it does not have `name`."""
+        return f"./holdfast depot fetch {name}, and bring that depot there" if self._folder else "check the model's name and tag"
+
     @property
     def ollama(self) -> str:
         """The version that the User-Agent tells."""
@@ -84,7 +88,7 @@ def _body(answer: fetch_http.Answer, url: str, name: str, source: Source) -> byt
             raise OSError(f"the connection ended after {size} of {answer.total} bytes")
         return b"".join(parts)
     if answer.status == 404:
-        raise FetchError(f"{name}: {url} does not exist (HTTP 404)", "check the model's name and tag")
+        raise FetchError(f"{name}: {url} does not exist (HTTP 404)", source.fix(name))
     if answer.status == 412:
         # ollama/ollama server/images.go: the registry refuses a client that is too old for the model.
         raise FetchError(

@@ -120,7 +120,7 @@ def page(machine: Machine, shape: Shape) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def confined(machine: Machine, shape: Shape) -> dict[str, Any]:
     """What a probe inside each server's own confinement can reach and write, and the same probe outside."""
-    return machine.look("confine", units=[*shape.ollama_units, "open-webui.service"], store="/var/lib/holdfast/models")
+    return machine.look("confine", units=[*shape.ollama_units, "open-webui.service"], store=shape.store)
 
 
 @pytest.fixture(scope="session")

@@ -44,6 +44,7 @@ class Shape:
     authorities: tuple[str, ...] = field(default=())
     pins: dict[str, str] = field(default_factory=dict)
     depot: str = ""
+    store: str = "/var/lib/holdfast/models"
 
     @classmethod
     def of(cls, ws: Any) -> Shape:
@@ -54,7 +55,7 @@ class Shape:
         return cls(
             ws.name, ws.login_user, instances, dict(ws.addresses), ws.require_gpu, ws.open_webui.port, ws.open_webui.admin_email,
             ws.tailscale.enabled, ws.tailscale.login_server, ws.tailscale.serve, tuple(ws.base.ca_certificates),
-            dict(ws.models.pins), ws.depot,
+            dict(ws.models.pins), ws.depot, ws.models.store,
         )  # fmt: skip
 
     def sharing(self, role: str) -> list[str]:

@@ -52,7 +52,7 @@ def test_environment_is_as_promised(units: dict[str, Any], shape: Shape) -> None
         running = units[f"ollama@{role}.service"]["environment"]
         promised = {
             "OLLAMA_HOST": f"127.0.0.1:{instance.port}",
-            "OLLAMA_MODELS": "/var/lib/holdfast/models",
+            "OLLAMA_MODELS": shape.store,
             "OLLAMA_NOPRUNE": "1",
             "OLLAMA_NO_CLOUD": "1",
             "OLLAMA_VULKAN": "0",

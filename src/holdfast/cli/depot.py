@@ -10,8 +10,7 @@ from holdfast import depot
 from holdfast.cli import locks
 from holdfast.cli.outcome import Outcome
 from holdfast.cli.parser import common
-from holdfast.components.models import files, pins
-from holdfast.components.models.options import Options as Models
+from holdfast.components.models import files, pins, shapes, stock
 from holdfast.depot import lock
 from holdfast.progress import Progress
 
@@ -22,6 +21,7 @@ from there when hosts.yml says `depot: URL` or `depot: /path` (a NAS, a USB disk
   ./holdfast depot fetch             the official releases where they can be had, else the same built here
   ./holdfast depot list              what is pinned, what is in the depot, where it came from
   ./holdfast depot verify            read and hash every file again
+  ./holdfast depot fetch qwen2.5-coder:32b     a model, for workstations with `models: {registry: depot}`
   ./holdfast depot update ollama     download the release the lock names and write its hash into the lock
   ./holdfast depot update qwen2.5-coder:32b    the same for a model: its manifest
 """
@@ -33,11 +33,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     verbs = parser.add_subparsers(dest="depot_verb", metavar="fetch|list|verify|update|lock", required=True)
     one = verbs.add_parser("fetch", help="fill the depot; nothing is done again while its pin is unchanged")
-    one.add_argument("names", nargs="*", metavar="NAME", help="only these artifacts (default: all)")
+    one.add_argument("names", nargs="*", metavar="NAME", help="only these artifacts or models (default: all artifacts)")
     one.add_argument("--no-build", action="store_true", help="official releases only: fail where one cannot be had")
     verbs.add_parser("list", help="pins, and what the depot has of them")
     one = verbs.add_parser("verify", help="read and hash every file again; exit 1 when one is damaged or missing")
-    one.add_argument("names", nargs="*", metavar="NAME", help="only these artifacts (default: all)")
+    one.add_argument("names", nargs="*", metavar="NAME", help="only these artifacts or models (default: all that are there)")
     one = verbs.add_parser("update", help="hash the official release, or a model's manifest, and write it into the lock")
     one.add_argument("names", nargs="+", metavar="NAME", help="artifacts (locks/artifacts.yml) or models (locks/models.yml)")
     one = verbs.add_parser("lock", help="make the Python locks anew: with hashes, without addresses")
@@ -60,10 +60,18 @@ def run(args: argparse.Namespace, progress: Progress) -> Outcome:
 
 
 def fetch(args: argparse.Namespace, progress: Progress) -> Outcome:
-    artifacts = depot.fetch(args.names or None, progress, build=not args.no_build)
+    programs, models = split(args.names)
+    artifacts = {} if models and not programs else depot.fetch(programs or None, progress, build=not args.no_build)
+    fetched = stock.fetch(models, stock.REGISTRY, progress) if models else {}
     lines = [f"{a.name} {a.version}: {a.origin}, {_mib(a.size)}, sha256:{a.sha256}" for a in artifacts.values()]
-    data = {"root": str(depot.root()), "artifacts": [asdict(a) for a in artifacts.values()]}
+    lines += [f"{name}: manifest {digest}" for name, digest in fetched.items()]
+    data = {"root": str(depot.root()), "artifacts": [asdict(a) for a in artifacts.values()], "models": fetched}
     return Outcome(data, [*lines, f"depot: {depot.root()}"])
+
+
+def split(names: list[str]) -> tuple[list[str], list[str]]:
+    """Artifacts and models: a name with a tag is a model."""
+    return [name for name in names if ":" not in name], [name for name in names if ":" in name]
 
 
 def listing(args: argparse.Namespace, progress: Progress) -> Outcome:
@@ -76,11 +84,19 @@ def listing(args: argparse.Namespace, progress: Progress) -> Outcome:
         release = f"sha256:{pin.sha256}" if pin.sha256 else lock.UNVERIFIED
         rows.append(asdict(pin) | {"depot": asdict(entry) if entry else None})
         lines.append(f"{pin.name} {pin.version} ({pin.licence}): {there}; official release {release}")
-    return Outcome({"root": str(depot.root()), "artifacts": rows}, [*lines, f"depot: {depot.root()}"])
+    found, models = stock.there(), []
+    for name, model in pins.lock().items():
+        models.append({"name": name, "manifest": model.manifest or None, "depot": found.get(name)})
+        there = f"manifest {found[name]}" if name in found else "not in the depot"
+        lines.append(f"{name} ({model.licence}): {there}; pinned {model.manifest or lock.UNVERIFIED}")
+    data = {"root": str(depot.root()), "artifacts": rows, "models": models}
+    return Outcome(data, [*lines, f"depot: {depot.root()}"])
 
 
 def verify(args: argparse.Namespace, progress: Progress) -> Outcome:
-    found = depot.verify(args.names or None)
+    programs, models = split(args.names)
+    found = depot.verify(programs or None) if programs or not models else {}
+    found |= stock.verify(models or (() if programs else stock.there()))
     lines = [f"{name}: {wrong or 'as recorded'}" for name, wrong in found.items()]
     bad = sorted(name for name, wrong in found.items() if wrong)
     if bad:
@@ -89,13 +105,23 @@ def verify(args: argparse.Namespace, progress: Progress) -> Outcome:
 
 
 def update(args: argparse.Namespace, progress: Progress) -> Outcome:
-    """A name with a tag is a model: its manifest is pinned; everything else is an artifact."""
-    artifacts = [depot.update(name, progress) for name in args.names if ":" not in name]
-    models = {name: pins.update(name, Models().registry, files.user_agent()) for name in args.names if ":" in name}
-    lines = [f"{p.name} {p.version}: {p.size} bytes, sha256:{p.sha256}" for p in artifacts]
-    lines += [f"{name}: manifest {digest}" for name, digest in models.items()]
+    """An artifact's release, or a model's manifest, is pinned."""
+    programs, names = split(args.names)
+    artifacts = [depot.update(name, progress) for name in programs]
+    known = pins.lock()
+    models, lines = {}, [f"{p.name} {p.version}: {p.size} bytes, sha256:{p.sha256}" for p in artifacts]
+    for name in names:
+        pin = pins.update if name in known else pins.look_up
+        models[name] = pin(name, stock.REGISTRY, files.user_agent())
+        yours = "" if name in known else f"; a model of your own, for hosts.yml: models: {{pins: {{{name!r}: {models[name]!r}}}}}"
+        lines.append(f"{name}: manifest {models[name]}{yours}")
+        if name in known:
+            shape = shapes.update(name, stock.REGISTRY, files.user_agent())
+            lines.append(f"{name}: {len(shape.layers)} layers of {shape.architecture}, {_mib(shape.weights)} on the cards")
     data = {"updated": [asdict(p) for p in artifacts], "models": models}
-    return Outcome(data, [*lines, "written to locks/; compare with what the vendor publishes, then commit it"])
+    if artifacts or known.keys() & models:
+        lines.append("written to locks/; compare with what the vendor publishes, then commit it")
+    return Outcome(data, lines)
 
 
 def lock_python(args: argparse.Namespace, progress: Progress) -> Outcome:

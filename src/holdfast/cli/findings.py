@@ -50,8 +50,11 @@ def _models(name: str, store: Mapping[str, Any] | None) -> Iterator[Finding]:
     pulling = store["active"] in ("active", "activating")
     for model, entry in store["models"].items():
         if entry["state"] != "present":
-            fix = "it is being fetched: wait, then look again" if pulling else f"./holdfast up {name}"
-            yield Finding(f"model {model}: {entry['state']}", fix)
+            fix = f"it is being fetched: ./holdfast status {name} --watch" if pulling else f"./holdfast up {name}"
+            # Why, in the puller's own words.
+            last = {} if pulling else store.get("pull") or {}
+            why = f" ({last['error']})" if last.get("error") else ""
+            yield Finding(f"model {model}: {entry['state']}{why}", last.get("fix") or fix)
 
 
 def _units(name: str, units: Mapping[str, Any]) -> Iterator[Finding]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import subprocess
 import sys
+import time
 from dataclasses import asdict
 from typing import Any
 
@@ -16,6 +18,10 @@ from holdfast.cli.findings import Finding, findings
 from holdfast.cli.outcome import Outcome
 from holdfast.cli.parser import add_host
 from holdfast.cli.show import Shown, mib
+from holdfast.components.models.facts import missing
+from holdfast.components.models.files import UNIT
+from holdfast.components.models.operations import progress as transfer
+from holdfast.components.models.operations import verdict
 from holdfast.errors import HoldfastError
 from holdfast.paths import ROOT
 from holdfast.settings.workstation import Workstation
@@ -26,18 +32,23 @@ each finding comes with its Fix.
 
   ./holdfast status gpu-box
   ./holdfast status                 the throw-away machine, while it runs
+  ./holdfast status gpu-box --watch         first watch the models' download, from wherever it is, to its end
 """
+WATCH_S = 3.0  # a look is a connection of its own
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = ABOUT
     add_host(parser, "a host of hosts.yml, or @local (default: the throw-away machine)")
+    parser.add_argument("--watch", action="store_true", help="show the models' download until it ends, one way or the other")
 
 
 def run(args: argparse.Namespace, progress: Shown) -> Outcome:
     ws = hosts.settings(hosts.chosen(args.host))
     with progress.phase("look"):
         found = read(ws)
+    if args.watch:
+        found = watch(ws, found, progress)
     wrong = findings(ws.name, found, require_gpu=ws.require_gpu, tailnet=ws.tailscale.enabled)
     data = {"host": ws.name, **found, "findings": [asdict(finding) for finding in wrong]}
     return Outcome(data, screen(ws, found, wrong), 1 if wrong else 0)
@@ -55,6 +66,27 @@ def read(ws: Workstation) -> dict[str, Any]:
     if "error" in found:
         fix = found["error"].get("fix") or f"can you log in yourself? {remote.ssh_hint(ws)}"
         raise HoldfastError(found["error"]["message"], fix=fix)
+    return found
+
+
+def watch(ws: Workstation, found: dict[str, Any], progress: Shown, every_s: float = WATCH_S) -> dict[str, Any]:
+    """Show the puller's progress until it has ended; a connection that is lost is made again. The last look."""
+    lost, quiet = "", 0.0
+    with progress.phase("models"):
+        while (store := found["models"]) and (left := missing(store, store["models"])):
+            state = transfer(store["pull"] or {})
+            if state["total"]:
+                progress.bytes(**state)
+            if verdict(store, left, quiet, math.inf, UNIT):
+                break  # the findings say why
+            time.sleep(every_s)
+            quiet += every_s
+            try:
+                found, lost = read(ws), ""
+            except HoldfastError as error:
+                if error.message != lost:
+                    progress.note(f"{error.message}; trying again")
+                lost = error.message
     return found
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from holdfast.depot.address import MODELS, AptSource, Artifact, models, resolve, resolve_apt
 from holdfast.depot.lock import Pin
-from holdfast.depot.record import Entry, path, root
+from holdfast.depot.record import Entry, digest, path, root
 from holdfast.depot.record import load as recorded
 from holdfast.depot.store import fetch, packages_needed, update, verify
 
 __all__ = [
-    "MODELS", "AptSource", "Artifact", "Entry", "Pin", "fetch", "models", "packages_needed", "path", "recorded",
+    "MODELS", "AptSource", "Artifact", "Entry", "Pin", "digest", "fetch", "models", "packages_needed", "path", "recorded",
     "resolve", "resolve_apt", "root", "update", "verify",
 ]  # fmt: skip

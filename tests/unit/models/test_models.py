@@ -26,9 +26,10 @@ CODER, REASONER = "qwen2.5-coder:32b", "deepseek-r1:70b"
 ONE, TWO = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 
 
-def workstation(**models: Any) -> Workstation:
+def workstation(depot: str = "", **models: Any) -> Workstation:
     gpus = {"left": "01:00.0", "right": "21:00.0"}
-    return resolve({"name": "box", "profile": "dual_3090", "login_user": "ada", "gpus": gpus, "models": models})
+    site = {"name": "box", "profile": "dual_3090", "login_user": "ada", "gpus": gpus, "depot": depot, "models": models}
+    return resolve(site)
 
 
 def test_committed_lock_claims_nothing_and_an_apply_stops_there() -> None:
@@ -85,6 +86,7 @@ def test_update_writes_the_digest_of_the_bytes_and_nothing_else(
         assert pins.update(REASONER, server.url, "any", copy) == served[REASONER]
         with pytest.raises(HoldfastError, match="not in the lock"):
             pins.update("other:1b", server.url, "any", copy)
+        assert pins.look_up(REASONER, server.url, "any") == served[REASONER]
         with pytest.raises(HoldfastError, match="HTTP 404"):
             pins.update("deepseek-r1:32b", server.url, "any", copy)
         server.behaviour.manifest_statuses = [412]
@@ -95,6 +97,35 @@ def test_update_writes_the_digest_of_the_bytes_and_nothing_else(
     changed = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
     assert changed == [("  manifest: unverified", f"  manifest: {served[REASONER]}")]
     assert pins.lock(copy)[REASONER].manifest == served[REASONER]
+
+
+def test_where_models_come_from_and_what_is_adopted() -> None:
+    assert files.source(workstation()) == "https://registry.ollama.ai"
+    assert files.source(workstation(registry="http://nas.lan:5000")) == "http://nas.lan:5000"
+    ws = workstation(registry="depot", adopt=["/mnt/old/ollama", "~/models"], depot="/mnt/100%/depot")
+    assert files.source(ws) == "file:///mnt/100%25/depot/models/"
+    assert files.adopted(workstation(store="/mnt/models"))[0] == "/var/lib/holdfast/models"
+    assert files.adopted(ws) == ["/mnt/old/ollama", "~ada/models", "/usr/share/ollama", "~ada", "~root"]
+    unit = files.unit(ws, "{}")
+    assert "RequiresMountsFor=/var/lib/holdfast/models /mnt/100%%/depot\n" in unit
+    assert "PrivateNetwork=yes" in unit and "ProtectHome=yes" not in unit
+    assert "PrivateNetwork" not in files.unit(workstation(), "{}")
+    assert files.source(workstation(registry="depot", depot="http://nas.lan/depot")) == "http://nas.lan/depot/models/"
+    with pytest.raises(HoldfastError, match="needs a depot"):
+        workstation(registry="depot")
+
+
+@pytest.mark.parametrize("path", ["models", "/", "/mnt/../etc", "/home/ada/models", "/tmp/x", "/mnt/a b", "/mnt/%h", "//"])
+def test_stores_that_are_refused(path: str) -> None:
+    with pytest.raises(HoldfastError, match=r"models\.store"):
+        workstation(store=path)
+
+
+def test_store_is_where_the_settings_say() -> None:
+    ws = workstation(store="/mnt/models/")
+    assert json.loads(files.settings(ws, {}))["store"] == "/mnt/models"
+    assert "ReadWritePaths=/mnt/models\n" in files.unit(ws, "{}")
+    assert [entry.path for entry in files.folders(ws)] == ["/mnt/models", "/mnt/models/blobs", "/mnt/models/manifests"]
 
 
 def test_settings_of_the_puller() -> None:
@@ -152,6 +183,24 @@ def test_fact_tells_present_moved_incomplete_absent_and_undeclared(stored: tuple
     biggest = max((store / "blobs").iterdir(), key=lambda path: path.stat().st_size)
     biggest.rename(store / "elsewhere")
     assert sorted(states(served).values()) == ["incomplete", "present"]
+
+
+def test_fact_tells_what_was_never_hashed_and_what_belongs_to_no_model(stored: tuple[Path, dict[str, str]]) -> None:
+    """Blobs that somebody else put there are not taken on trust; the puller hashes them, once."""
+    store, served = stored
+
+    def read() -> Any:
+        return read_store(str(store), served, str(store.parent / "status.json"), "no-such.service")
+
+    assert read()["orphans"] == 0
+    (store / "blobs" / ("sha256-" + "1" * 64)).write_bytes(b"12345")
+    assert read()["orphans"] == 5
+    biggest = max((store / "blobs").iterdir(), key=lambda path: path.stat().st_size)
+    biggest.touch()
+    assert sorted(value["state"] for value in read()["models"].values()) == ["present", "unchecked"]
+    assert len(missing(read(), served)) == 1
+    (store / ".fetch" / "checked.json").unlink()
+    assert {value["state"] for value in read()["models"].values()} == {"unchecked"}
 
 
 def test_bare_machine_reads_as_missing(tmp_path: Path) -> None:

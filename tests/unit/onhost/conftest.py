@@ -7,11 +7,15 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from holdfast.lab.models import registry
+from holdfast.lab.models import make, registry
 from holdfast_onhost.fetch import Manner
+
+if TYPE_CHECKING:
+    from .models_site import Site
 
 QUICK = Manner(stall=0.15, tries=4, pause=0.001)
 
@@ -45,3 +49,18 @@ def source(tmp_path: Path) -> Iterator[Source]:
     (folder / "blobs" / f"sha256-{hashlib.sha256(data).hexdigest()}").write_bytes(data)
     with registry.serving(folder) as server:
         yield Source(data, server, folder)
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """A registry's folder with the two small models; name -> digest of the manifest. Not to be changed."""
+    folder = tmp_path_factory.mktemp("served")
+    return folder, make(folder)
+
+
+@pytest.fixture
+def site(served: tuple[Path, dict[str, str]], tmp_path: Path) -> Iterator[Site]:
+    from .models_site import Site
+
+    with registry.serving(served[0]) as server:
+        yield Site(server, *served, tmp_path)

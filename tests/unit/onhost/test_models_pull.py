@@ -4,69 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-import random
+import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from holdfast.lab.models import make, registry
 from holdfast.paths import ROOT
-from holdfast_onhost import fetch_disk, fetch_progress, models_store
+from holdfast_onhost import fetch_disk, models_store
 from holdfast_onhost.fetch_errors import FetchError, Unreachable
-from holdfast_onhost.models_pull import pull
-from holdfast_onhost.models_status import Status
 from holdfast_onhost.models_store import Name
 
-from .conftest import QUICK
+from .models_site import Site
 
 PROGRAM = ROOT / "src" / "holdfast_onhost" / "models_pull.py"
 CODER = "qwen2.5-coder:32b"
-
-
-class Site:
-    """A served registry, an empty store, and the settings that join them."""
-
-    def __init__(self, server: registry.Server, served: Path, pins: dict[str, str], folder: Path) -> None:
-        self.server, self.served, self.store = server, served, folder / "store"
-        models_store.make(str(self.store))
-        self.status_file = folder / "status.json"
-        self.settings: dict[str, Any] = {
-            "store": str(self.store),
-            "source": server.url,
-            "user_agent": "ollama/0.32.15",
-            "models": [{"name": name, "manifest": digest} for name, digest in pins.items()],
-        }
-
-    def pull(self) -> None:
-        pull(self.settings, Status(str(self.status_file), fetch_progress.silent), QUICK)
-
-    def status(self) -> dict[str, Any]:
-        return dict(json.loads(self.status_file.read_text()))
-
-    def manifests(self) -> list[str]:
-        root = self.store / "manifests"
-        return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
-
-    def same_as_served(self) -> bool:
-        mine = {path.name: path.read_bytes() for path in (self.store / "blobs").iterdir()}
-        return mine == {path.name: path.read_bytes() for path in (self.served / "blobs").iterdir()}
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
-    folder = tmp_path_factory.mktemp("served")
-    return folder, make(folder)
-
-
-@pytest.fixture
-def site(served: tuple[Path, dict[str, str]], tmp_path: Path) -> Iterator[Site]:
-    with registry.serving(served[0]) as server:
-        yield Site(server, *served, tmp_path)
 
 
 def test_models_arrive_under_their_names_and_a_second_run_asks_nothing(site: Site) -> None:
@@ -110,7 +67,7 @@ def test_moved_manifest_names_both_digests_and_the_way_out(site: Site) -> None:
     ("status", "told", "fix"),
     [
         (404, "HTTP 404", "name and tag"),
-        (412, "newer Ollama", "depot update ollama"),
+        (412, "newer Ollama than 0.32.15", "artifacts.ollama.version"),
         (403, "HTTP 403", "models.registry"),
     ],
 )
@@ -131,6 +88,70 @@ def test_busy_registry_is_tried_later(site: Site) -> None:
     site.server.behaviour.blob_statuses = [429, 500]
     site.pull()
     assert site.same_as_served()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"stall_after": 1_000_000}, {"drop_after": 1_000_000}, {"mode": "redirect"}, {"mode": "norange"}, {"mode": "plain"},
+        {"blob_statuses": [429, 200, 503, 408]}, {"manifest_statuses": [429, 500]},
+        {"mode": "redirect", "blob_statuses": [200, 403]},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_faults_of_a_registry_that_pass(site: Site, fault: dict[str, Any]) -> None:
+    for key, value in fault.items():
+        setattr(site.server.behaviour, key, value)
+    site.pull()
+    assert site.same_as_served() and len(site.manifests()) == 2
+
+
+def test_blob_that_the_registry_lacks(site: Site) -> None:
+    site.server.behaviour.blob_statuses = [404]
+    with pytest.raises(FetchError, match="HTTP 404") as caught:
+        site.pull()
+    assert "check the pin" in caught.value.fix and site.manifests() == []
+
+
+def test_disk_that_fills_on_the_way_is_told_and_what_is_there_is_used_again(site: Site, tmp_path: Path) -> None:
+    settings = tmp_path / "models.json"
+    settings.write_text(json.dumps(site.settings))
+    limited = (
+        "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000));"
+        f"sys.argv = ['models_pull.py', {str(settings)!r}, '--status', {str(site.status_file)!r}];"
+        f"runpy.run_path({str(PROGRAM)!r}, run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", limited], capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "File too large" in site.status()["error"] and "make room" in site.status()["fix"]
+    assert site.manifests() == []
+    assert max(path.stat().st_size for path in (site.store / ".fetch").iterdir()) == 1_000_000
+    site.pull()
+    assert site.same_as_served()
+    assert any(line.rpartition(" ")[2].startswith("bytes=1000000-") for line in site.server.behaviour.requests)
+
+
+def test_folder_of_a_depot_is_a_source(site: Site, tmp_path: Path) -> None:
+    """Ollama's own layout, as files or over HTTP; no registry."""
+    site.pull()
+    depot = tmp_path / "depot" / "models"
+    shutil.copytree(site.store, depot)
+    asked = len(site.server.behaviour.requests)
+    handler = partial(SimpleHTTPRequestHandler, directory=str(depot.parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as files:
+        threading.Thread(target=files.serve_forever, args=(0.02,), daemon=True).start()
+        for address in (f"file://{depot}/", f"http://127.0.0.1:{files.server_port}/models/"):
+            shutil.rmtree(site.store)
+            models_store.make(str(site.store))
+            site.settings["source"] = address
+            site.pull()
+            assert site.same_as_served() and len(site.manifests()) == 2
+        files.shutdown()
+    assert len(site.server.behaviour.requests) == asked
+    site.settings["models"] = [{"name": "other:1b", "manifest": "sha256:" + "1" * 64}]
+    site.settings["source"] = f"file://{depot}/"
+    with pytest.raises(FetchError, match="No such file"):
+        site.pull()
 
 
 def test_corrupt_blob_gives_no_model(site: Site) -> None:
@@ -170,29 +191,6 @@ def test_manifest_of_nonsense_is_refused(site: Site) -> None:
             site.pull()
     place.unlink()
     place.parent.rmdir()
-
-
-def test_kills_at_random_moments_end_in_whole_models(site: Site, tmp_path: Path) -> None:
-    site.server.behaviour.rate = 12_000_000
-    settings = tmp_path / "models.json"
-    settings.write_text(json.dumps(site.settings))
-    command = [sys.executable, "-I", "-S", str(PROGRAM), str(settings), "--status", str(site.status_file)]
-    dice = random.Random(3)
-    for number in range(3):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(dice.uniform(0.1, 0.3))
-        process.kill() if number % 2 else process.terminate()
-        process.wait()
-        for name in site.manifests():
-            raw = (site.store / "manifests" / name).read_bytes()
-            for digest in [layer["digest"] for layer in json.loads(raw)["layers"]]:
-                blob = site.store / "blobs" / digest.replace(":", "-")
-                assert hashlib.sha256(blob.read_bytes()).hexdigest() == digest.removeprefix("sha256:")
-    site.server.behaviour.rate = 0
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert site.same_as_served()
-    assert site.status()["state"] == "done"
 
 
 def test_program_reports_and_exits_by_kind_of_failure(site: Site, tmp_path: Path) -> None:

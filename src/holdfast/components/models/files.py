@@ -6,12 +6,14 @@ import json
 from collections.abc import Mapping
 
 from holdfast import depot
+from holdfast.components.models.options import Options
 from holdfast.depot import lock as depot_lock
 from holdfast.operations.place import Directory
 from holdfast.operations.unit import config_hash
 from holdfast.render import render
 from holdfast.settings import Workstation
 
+DEFAULT = str(Options.model_fields["store"].default)
 SETTINGS = "/etc/holdfast/models.json"
 STATUS = "/run/holdfast/models/status.json"
 UNIT = "holdfast-models.service"
@@ -31,7 +33,8 @@ def adopted(ws: Workstation) -> list[str]:
     """Where another Ollama may have left models; ~ alone is the login user's."""
     user = f"~{ws.login_user}"
     own = [user + path[1:] if path == "~" or path.startswith("~/") else path for path in ws.models.adopt]
-    return list(dict.fromkeys([*own, "/usr/share/ollama", user, "~root"]))
+    before = [] if ws.models.store == DEFAULT else [DEFAULT]
+    return list(dict.fromkeys([*own, *before, "/usr/share/ollama", user, "~root"]))
 
 
 def user_agent() -> str:

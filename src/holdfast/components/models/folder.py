@@ -8,12 +8,10 @@ from typing import Any
 from pyinfra import host
 from pyinfra.api import FunctionCommand, operation
 
-from holdfast.components.models.options import Options
+from holdfast.components.models.files import DEFAULT
 from holdfast.errors import HoldfastError
 from holdfast.operations.failing import stop
 from holdfast.operations.remote import PythonFact
-
-DEFAULT = str(Options.model_fields["store"].default)
 
 
 def read_folder(path: str, fstab: str) -> Any:

@@ -53,7 +53,7 @@ class Options(Section):
         default="/var/lib/holdfast/models",
         pattern=r"^/[A-Za-z0-9_.@+/-]+$",
         description="Folder of the models on the machine. Any other than the default must be there: on a mounted disk, or "
-        "with the folders blobs and manifests in it. Nothing is moved when this changes; see `adopt`.",
+        "with the folders blobs and manifests in it. Models in the default folder are linked or copied there.",
         examples=["/mnt/models"],
     )
     adopt: list[Annotated[str, Field(pattern=r"^[/~][^\x00\n]*$")]] = Field(

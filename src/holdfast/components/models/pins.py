@@ -83,6 +83,14 @@ def pinned(ws: Workstation, models: Mapping[str, Model] | None = None) -> dict[s
     return found
 
 
+def look_up(name: str, registry: str, user_agent: str) -> str:
+    """The digest of the manifest that ``registry`` serves for ``name`` now: "sha256:…". Raises HoldfastError."""
+    try:
+        return models_manifest.digest(models_manifest.read(name, Source(registry, user_agent), MANNER))
+    except FetchError as error:
+        raise HoldfastError(error.message, fix=error.fix) from error
+
+
 def update(name: str, registry: str, user_agent: str, file: Path = LOCK) -> str:
     """Fetch the manifest of `name`, hash its bytes, write the digest into the lock; returns "sha256:…".
 
@@ -90,10 +98,7 @@ def update(name: str, registry: str, user_agent: str, file: Path = LOCK) -> str:
     """
     if name not in lock(file):
         raise HoldfastError(f"{name} is not in the lock", where=str(file), fix=f"add {name} to {file} first")
-    try:
-        digest = models_manifest.digest(models_manifest.read(name, Source(registry, user_agent), MANNER))
-    except FetchError as error:
-        raise HoldfastError(error.message, fix=error.fix) from error
+    digest = look_up(name, registry, user_agent)
     lines, inside = file.read_text("utf-8").splitlines(keepends=True), False
     for number, line in enumerate(lines):
         if line[:1].strip() and not line.startswith("#"):
