@@ -120,6 +120,16 @@ def test_idle_holder_yields_at_once_whatever_the_minimum_hold(site: Site, serve:
     judge(crowd, seen)
 
 
+def test_instance_that_shares_nothing_never_waits(site: Site, serve: Callable[..., Server]) -> None:
+    coder, alone = serve("coder"), serve("reasoner", "", HOLDFAST_LEASE_DIR="")
+    crowd = Crowd()
+    crowd.add(coder, TOKENS)
+    crowd.add(alone, TOKENS)
+    with Sampler(site.weights) as seen:
+        crowd.run(lambda: min(len(crowd.of(n)) for n in ("coder", "reasoner")) >= 4)
+    assert all(asked.whole for asked in crowd.done) and sorted(seen.loads) == ["coder", "reasoner"]
+
+
 def test_disjoint_instances_never_wait_for_each_other(site: Site, serve: Callable[..., Server]) -> None:
     coder, third = serve("coder", "gpu0"), serve("third", "gpu1")
     both = serve("reasoner", "gpu0 gpu1")

@@ -32,7 +32,7 @@ def prove(settings: Settings) -> None:
 
 def _usable(settings: Settings) -> list[listing.Device]:
     """The planned devices in their order, if llama-server sees these and no other."""
-    planned = devices.declared(settings.gpus)
+    planned = _planned(settings)
     restart = f"sudo systemctl restart ollama@{settings.instance}"
     found = devices.resolve(planned, settings.root, wait_s=0)
     for gpu, state in found.items():
@@ -57,10 +57,17 @@ def _usable(settings: Settings) -> list[listing.Device]:
     )
 
 
+def _planned(settings: Settings) -> list[devices.Gpu]:
+    try:
+        return devices.declared(settings.gpus)
+    except ValueError as error:
+        raise Refused(str(error), "./holdfast up HOST writes the instance's environment anew") from error
+
+
 def _wait_for_memory(settings: Settings, seen: list[listing.Device]) -> None:
     """What was killed a moment ago may still be giving its memory back: wait a while, then say who has it."""
     end = time.monotonic() + settings.vram_wait_s
-    planned = devices.declared(settings.gpus)
+    planned = _planned(settings)
     while short := [
         f"{need} MiB on GPU {gpu}, where {device.free_mib} of {device.total_mib} MiB are free"
         for gpu, device, need in zip(planned, seen, settings.vram_mib, strict=False)

@@ -85,8 +85,8 @@ class Queue:
         place = folder(self.directory, resource)
         try:
             names = os.listdir(place)
-        except FileNotFoundError:
-            return []
+        except OSError:
+            return []  # nobody could join either; the locks themselves are safe without any queue
         for name in names:
             if name == self.instance and self.joined:
                 continue
@@ -98,7 +98,7 @@ class Queue:
     @property
     def preferred(self) -> bool:
         """Whether a person wants us to go first."""
-        return preference.read(self.directory)[0] == self.instance
+        return bool(self.resources) and preference.read(self.directory)[0] == self.instance
 
     def my_turn(self) -> bool:
         """Whether nobody who waits for any of our resources goes before us."""

@@ -115,6 +115,10 @@ def test_one_card_less_and_one_more(machine: Machine) -> None:
     assert "Vulkan0" in refused(machine.settings)
 
 
+def test_plan_that_makes_no_sense(machine: Machine) -> None:
+    assert "'left' is not NAME=PCI-ADDRESS" in refused(replace(machine.settings, gpus="left"))
+
+
 def test_another_card_at_the_same_place(machine: Machine) -> None:
     machine.information(LEFT).write_text("GPU UUID: GPU-99999999-1111-2222-3333-444455556666\n")
     assert f"but this server was started with {UUID[LEFT]}" in refused(machine.settings)

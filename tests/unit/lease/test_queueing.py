@@ -116,6 +116,17 @@ def test_unusable_directory_is_named(tmp_path: Path) -> None:
     assert not one.joined
 
 
+def test_queue_that_cannot_be_read_is_empty_and_nothing_shared_needs_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gpu0.queue").write_text("no folder")
+    assert queue(tmp_path, "coder").waiting() == []
+    monkeypatch.chdir(tmp_path)
+    preference.write(str(tmp_path), "coder", 60)
+    alone = Queue("", (), "coder")
+    assert alone.waiting() == [] and alone.my_turn() and not alone.preferred
+
+
 def test_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The write is made to fail as on a full disk; tests/lease has a real one."""
 
