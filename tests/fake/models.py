@@ -58,7 +58,7 @@ def look(m: Machine, store: str, models: dict[str, str], status: str, unit: str)
         "models": {name: {"state": state(name, digest), "bytes": 1} for name, digest in models.items()},
         "undeclared": sorted(there - set(models)), "orphans": 0,
         "free": 1 << 40, "pull": None, "active": m.units.get(unit, Unit()).state, "result": "success",
-        "restarts": 0, "journal": "",
+        "restarts": 0, "journal": "", "sub": getattr(m, "sub", ""),
     }  # fmt: skip
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
+import pytest
 from tests.fake import engine
 from tests.fake.machine import Machine
 from tests.fake.models import manifest
@@ -12,7 +14,7 @@ from tests.fake.test_interrupted import shots
 from tests.fake.world import digest
 
 from holdfast.components.models import change
-from holdfast.components.models.files import SETTINGS
+from holdfast.components.models.files import SETTINGS, UNIT
 
 OLD, NEW = "qwen2.5-coder:32b", "other-coder:7b"
 STORE = "/var/lib/holdfast/models"
@@ -65,6 +67,17 @@ def test_sync_removes_the_old_one_last(converged: Machine, site: dict[str, Any])
     assert converged.text(manifest(STORE, OLD)) is None
     assert converged.text(manifest(STORE, NEW))
     assert engine.run(converged, other(site, sync=True)).changed == []
+
+
+@pytest.mark.parametrize(("sub", "restarted"), [("start-pre", 0), ("auto-restart", 1)])
+def test_a_puller_that_still_copies_is_left_at_it(converged: Machine, site: dict[str, Any], sub: str, restarted: int) -> None:
+    converged.remove(manifest(STORE, OLD))
+    converged.units[UNIT] = replace(converged.units[UNIT], state="activating")
+    converged.sub = sub  # type: ignore[attr-defined]
+    before = converged.starts[UNIT]
+    done = engine.run(converged, site)
+    assert converged.starts[UNIT] - before == restarted
+    assert done.failed == (not restarted), "what nobody finishes is told"
 
 
 def test_store_elsewhere_must_be_there(converged: Machine, site: dict[str, Any]) -> None:

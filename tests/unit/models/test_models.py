@@ -141,9 +141,10 @@ def test_settings_of_the_puller() -> None:
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze here")
-def test_systemd_understands_the_unit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("own", [{}, {"registry": "depot", "depot": "/mnt/usb"}], ids=["registry", "depot"])
+def test_systemd_understands_the_unit(tmp_path: Path, own: dict[str, Any]) -> None:
     path = tmp_path / files.UNIT
-    text = files.unit(workstation(), "{}")
+    text = files.unit(workstation(**own), "{}")
 
     def verify() -> str:
         command = ["systemd-analyze", "verify", "--man=no", str(path)]
