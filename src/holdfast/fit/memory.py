@@ -63,34 +63,36 @@ def buffers(
 ) -> int:
     """Bytes of the compute buffer of one card that has ``layers`` (and the output, if ``last``); an upper bound.
 
-    The allocator (ggml-alloc) uses memory again, so the widest stage of the graph counts, not the sum:
+    The allocator (ggml-alloc) uses memory again, so the widest stage of the graph counts, not the sum. With column = 4 x BATCH
+    bytes (an f32 for each token of a micro-batch), state = width columns, query = heads x head columns:
 
-    - output: (vocabulary + width) x BATCH x 4 bytes. Qwen2.5 14B, one card: (152064 + 5120) x 512 x 4 = 307.00 MiB, as logged.
-    - attention, without flash attention: heads x cells x BATCH x 4, and query, its result, state and its norm beside it;
-      Llama 70B at 8192: 1024 + 64 MiB and the inputs, logged 1104.00. With flash attention the scores are not kept.
-    - feed-forward: twice its width and twice the state; with experts also one state for each expert in use.
+    - output: vocabulary columns + a state. Qwen2.5 14B: 307.00 MiB, as logged. (Versions since mid-2026 need less.)
+    - feed-forward: 3 x its width (gate, up, product) + 5 states + one state for each expert in use.
+    - attention: 2 queries + 4 states + K + V; without flash attention one query and the scores, heads x cells columns.
 
-    And what goes in: the state, and a mask of cells x BATCH in f32 (with flash attention once more in f16) for the full
-    and for the windowed layers. With several cards COPIES of it are kept beside every stage. A quantized cache is turned into
-    f16 for one layer at a time (launch_fattn in ggml-cuda/fattn-common.cuh), in memory of its own.
+    and a mask, cells columns, for the full and for the windowed layers: f32, with flash attention turned into f16, which is
+    what lives on (since 2026 it is f16 at once). These are the terms in which llama-server (build 11669, on the processor)
+    allocates, to 0.1 MiB, for Llama, Qwen2, Gemma 3 and Qwen3-MoE (tests/unit/fit/test_buffers.py); for parallel requests, which
+    have a cache each, the mask is that of one.  With several cards COPIES of what goes into a card's part (state and mask) are
+    kept beside every stage. A quantized cache is turned into f16 for one layer at a time (launch_fattn in
+    ggml-cuda/fattn-common.cuh), in memory of its own.
     """
     if not layers and not last:
         return 0
     column = 4 * BATCH
-    sizes = sorted({bool(layer.window): parallel * cells(layer, context) for layer in layers}.values())
-    mask = sum(sizes) * column
-    half = mask // 2 if flash else 0
-    widest = max(sizes, default=0)
-    state = shape.width * column
-    query = shape.heads * shape.head * column
-    attention = 2 * query + 2 * state
-    if not flash:
-        attention += shape.heads * widest * column
-    plain = max((2 * parallel * cells(one, context) * (one.k + one.v) for one in layers), default=0)
-    extra = plain if flash and kind != "f16" else 0
-    forward = 2 * shape.feed_forward * column + (2 + shape.experts_used) * state
-    stages = [half + attention, half + forward] if layers else []
+    state, query = shape.width * column, shape.heads * shape.head * column
     output = (shape.vocabulary + shape.width) * column if last else 0
+    if not layers:
+        return output + (COPIES * state if cards > 1 else 0)
+    sizes = {bool(layer.window): cells(layer, context) for layer in layers}
+    mask = sum(sizes.values()) * column
+    lives = mask // 2 if flash else mask
+    attention = 2 * query + 4 * state + max(layer.k + layer.v for layer in layers) * column
+    attention += 0 if flash else query + shape.heads * max(sizes.values()) * column
+    forward = 3 * shape.feed_forward * column + (5 + shape.experts_used) * state
+    cast = mask if flash else 0
+    plain = max(2 * parallel * cells(layer, context) * (layer.k + layer.v) for layer in layers)
+    extra = plain if flash and kind != "f16" else 0
     if cards > 1:
-        return extra + COPIES * (state + mask) + max([*stages, output])
-    return extra + max([state + mask + stage for stage in stages] + [output])
+        return extra + COPIES * (state + mask) + max((lives if flash else 0) + max(attention, forward), output)
+    return extra + max(cast + lives + attention, lives + forward, output)

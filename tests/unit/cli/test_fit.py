@@ -114,7 +114,7 @@ def test_a_host_is_judged_before_it_is_asked(
     del asked[:]
     assert run(["plan", "gpu-box", "--set", "instances.reasoner.context=65536"]) == 2
     told = capsys.readouterr()
-    assert not asked and "does not fit" in told.out and "Fix: instances.reasoner: {context: 26368}" in told.err
+    assert not asked and "does not fit" in told.out and "Fix: instances.reasoner: {context: 25344}" in told.err
     monkeypatch.delenv("HOLDFAST_SET")
     assert run(["plan", "gpu-box", "--json", "--set", "instances.reasoner.context=65536"]) == 2
     assert json.loads(capsys.readouterr().out)["fit"]["instances"]["reasoner"]["fits"] is False
