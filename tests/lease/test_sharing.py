@@ -92,16 +92,16 @@ def test_stream_of_four_does_not_starve_single_requests(site: Site, serve: Calla
 
 def test_minimum_hold_gives_a_busy_holder_its_time(site: Site, serve: Callable[..., Server]) -> None:
     """Shown by how long each process is seen; the first turn and those at the end may be shorter: nobody waits."""
-    hold = 1.5
+    hold = 1.0
     coder, reasoner = (serve(n, HOLDFAST_LEASE_MIN_HOLD_S=str(hold)) for n in ("coder", "reasoner"))
     crowd = Crowd()
     for server in (coder, reasoner):
         crowd.add(server, TOKENS, clients=2)
     with Sampler(site.weights) as seen:
-        crowd.run(lambda: seen.hand_overs >= 5)
+        crowd.run(lambda: seen.hand_overs >= 4)
     judge(crowd, seen)
     turns = [last - first for first, last in list(seen.spans.values())[1:] if last < crowd.stopped_at]
-    assert len(turns) >= 3 and min(turns) > hold * 0.9, turns
+    assert len(turns) >= 2 and min(turns) > hold * 0.9, turns
     longest = max(asked.took for asked in crowd.done)
     # One waiter ahead: at most its hold, what runs then, and the load; all of which a turn contains.
     assert longest <= 2 * max(turns), (longest, turns)

@@ -39,7 +39,10 @@ class Site:
 
     def _serve(self) -> None:
         while True:
-            link, _ = self.behind.accept()
+            try:
+                link, _ = self.behind.accept()
+            except OSError:
+                return
             with link:
                 self.got = link.recv(65536)
                 try:
