@@ -1,0 +1,110 @@
+"""What computes: a server's own word where it gives one, else its use of the processor; idle connections say nothing."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from holdfast.components.nvidia.activity import people, read_activity, words
+from holdfast.components.nvidia.machine import Holder, Machine
+
+CODER = "0::/system.slice/system-ollama.slice/ollama@coder.service\n"
+
+
+class Slots(http.server.BaseHTTPRequestHandler):
+    """llama-server's GET /slots."""
+
+    status, body = 200, "[]"
+
+    def do_GET(self) -> None:
+        assert self.path == "/slots"
+        self.send_response(self.status)
+        self.end_headers()
+        self.wfile.write(self.body.encode())
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slots)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server.server_address[1]
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def process(root: Path, pid: int, *argv: str, group: str = CODER, ticks: int = 0) -> Path:
+    at = root / "proc" / str(pid)
+    at.mkdir(parents=True)
+    (at / "cmdline").write_text("\0".join(argv) + "\0")
+    (at / "cgroup").write_text(group)
+    (at / "stat").write_text(f"{pid} (a) b) S " + " ".join(["0"] * 10) + f" {ticks} 0 0\n")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("status", "slots", "busy"),
+    [
+        (200, [{"is_processing": False}, {"is_processing": True}], ["ollama@coder (pid 7) is answering"]),
+        (200, [{"is_processing": False}], []),
+        (503, [], ["ollama@coder (pid 7) is answering"]),
+        # It does not say: the processor decides, and it was idle.
+        (501, [], []),
+        (200, "not slots", []),
+    ],
+)
+def test_a_server_says_it_itself(
+    status: int, slots: object, busy: list[str], port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Slots, "status", status)
+    monkeypatch.setattr(Slots, "body", json.dumps(slots))
+    process(tmp_path, 7, "/opt/ollama/lib/ollama/llama-server", "--port", str(port))
+    assert read_activity(str(tmp_path), 0.01) == busy
+
+
+def test_a_server_that_does_not_answer_is_known_by_its_work(tmp_path: Path) -> None:
+    process(tmp_path, 7, "/opt/ollama/lib/ollama/llama-server", "--port", "1")
+    process(tmp_path, 8, "/usr/bin/python3", "-I", "/opt/ollama/lib/ollama/llama-server")
+    process(tmp_path, 9, "/opt/ollama/bin/ollama", "runner", "--port", "1")
+    process(tmp_path, 10, "/opt/ollama/bin/ollama", "serve")
+
+    def work() -> None:
+        stat = tmp_path / "proc/8/stat"
+        stat.write_text(stat.read_text().replace(" 0 0 0\n", " 500 0 0\n"))
+
+    timer = threading.Timer(0.2, work)
+    timer.start()
+    assert read_activity(str(tmp_path), 0.6) == ["ollama@coder (pid 8) is computing"]
+    timer.join()
+    assert read_activity(str(tmp_path), 0.01) == []
+
+
+@pytest.mark.parametrize(
+    "argv", [("/usr/bin/reason-then-code", "tasks"), ("python3", "-m", "reason_then_code", "tasks")]
+)
+def test_a_batch(argv: tuple[str, ...], tmp_path: Path) -> None:
+    process(tmp_path, 11, *argv, group="0::/user.slice/user-1000.slice/session-1.scope\n")
+    assert read_activity(str(tmp_path), 0.01) == ["a batch runs: pid 11"]
+
+
+def test_other_processes_are_nobodys_business(tmp_path: Path) -> None:
+    process(tmp_path, 12, "vim", "llama-server.md")
+    process(tmp_path, 13)
+    assert read_activity(str(tmp_path), 0.01) == []
+
+
+def test_a_persons_process_on_the_cards_counts_and_a_screen_does_not() -> None:
+    holders = (Holder(1, "Xorg"), Holder(2, "python3"), Holder(3, "llama-server", "ollama@coder.service"))
+    machine = Machine(holders=holders)
+    assert people(machine) == ["python3 (pid 2) has the cards open"]
+    assert words(["x is answering"], machine) == "x is answering; python3 (pid 2) has the cards open"
+    assert words([], Machine()) == ""

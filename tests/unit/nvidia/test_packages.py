@@ -1,0 +1,156 @@
+"""The package set per distribution, cards and settings; one source only."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from holdfast.components.nvidia.cards import _NAMES, card
+from holdfast.components.nvidia.machine import Gpu, Kernel, Machine, Package
+from holdfast.components.nvidia.packages import Want, choose, driver_set, foreign, missing, superseded
+from holdfast.errors import HoldfastError
+
+AMPERE, BLACKWELL, PASCAL, KEPLER = "0x2204", "0x2b85", "0x1b80", "0x1180"
+KERNEL = "6.12.117+deb13-amd64"
+
+
+def machine(distribution: str, codename: str, *devices: str, packages: tuple[Package, ...] = ()) -> Machine:
+    gpus = tuple(Gpu(f"0000:0{n}:00.0", device) for n, device in enumerate(devices or (AMPERE,)))
+    return Machine(
+        gpus=gpus, distribution=distribution, codename=codename, kernel=KERNEL, packages={p.name: p for p in packages},
+        kernels={KERNEL: Kernel(KERNEL)}, next_kernel=KERNEL,
+    )  # fmt: skip
+
+
+def ubuntu(kind: str, number: int = 580, opened: str = "open-") -> tuple[str, ...]:
+    return (
+        f"linux-modules-nvidia-{number}-server-{opened}{kind}",
+        f"nvidia-headless-no-dkms-{number}-server",
+        f"nvidia-utils-{number}-server",
+    )
+
+
+VENDOR = ("linux-headers-amd64", "nvidia-kernel-open-dkms", "nvidia-driver-cuda", "nvidia-persistenced")
+OWN = ("linux-headers-amd64", "nvidia-kernel-dkms", "nvidia-smi", "libcuda1", "libnvidia-cfg1", "nvidia-persistenced")
+
+
+@pytest.mark.parametrize(
+    ("where", "devices", "want", "vendor", "names"),
+    [
+        (("ubuntu", "jammy"), [], Want(), "", ubuntu("generic")),
+        (("ubuntu", "noble"), [], Want(), "", ubuntu("generic")),
+        (("ubuntu", "resolute"), [], Want(branch=595), "", ubuntu("generic", 595)),
+        (("ubuntu", "noble"), [PASCAL], Want(), "", ubuntu("generic", opened="")),
+        (("ubuntu", "noble"), [BLACKWELL], Want(), "", ubuntu("generic")),
+        (("ubuntu", "noble"), [], Want(modules="proprietary"), "", ubuntu("generic", opened="")),
+        (("debian", "bookworm"), [], Want(), "debian12", VENDOR),
+        (("debian", "trixie"), [], Want(), "", OWN),
+        (("debian", "trixie"), [], Want(source="nvidia"), "debian13", VENDOR),
+        (("debian", "trixie"), [BLACKWELL], Want(), "debian13", VENDOR),
+        (("debian", "trixie"), [], Want(minimum=580), "debian13", VENDOR),
+        (("debian", "trixie"), [], Want(branch=595), "debian13", VENDOR),
+        (("debian", "bookworm"), [PASCAL], Want(), "debian12", (VENDOR[0], "nvidia-kernel-dkms", *VENDOR[2:])),
+        (("debian", "trixie"), [AMPERE, PASCAL], Want(), "", OWN),
+    ],
+)
+def test_sets(where: tuple[str, str], devices: list[str], want: Want, vendor: str, names: tuple[str, ...]) -> None:
+    choice = choose(machine(*where, *devices), want)
+    assert (choice.vendor, choice.packages) == (vendor, names)
+    assert choice.branch >= want.minimum
+    assert missing(machine(*where, *devices), choice) == list(names)
+    whole = tuple(Package(name, f"{choice.branch}.1.1", vendor=bool(vendor)) for name in names)
+    assert missing(machine(*where, *devices, packages=whole), choice) == []
+
+
+@pytest.mark.parametrize(
+    ("where", "devices", "want", "words"),
+    [
+        (("debian", "trixie"), [BLACKWELL, PASCAL], Want(), "no driver drives all of these cards"),
+        (("debian", "trixie"), [KEPLER], Want(), "no driver drives all"),
+        (("debian", "bookworm"), [], Want(source="distribution"), "branch 535 does not do"),
+        (("debian", "trixie"), [], Want(source="distribution", branch=580), "has branch 550 only"),
+        (("ubuntu", "noble"), [], Want(source="nvidia"), "is not used on ubuntu noble"),
+        (("ubuntu", "noble"), [PASCAL], Want(branch=595), "branch 595 does not do for GeForce GTX 1080"),
+        (
+            ("ubuntu", "noble"),
+            [BLACKWELL],
+            Want(modules="proprietary"),
+            "proprietary modules do not drive GeForce RTX 5090",
+        ),
+        (("ubuntu", "noble"), [], Want(branch=535), "branch 535 does not do"),
+        (("arch", ""), [], Want(), "no driver packages are known for arch"),
+    ],
+)
+def test_what_cannot_be(where: tuple[str, str], devices: list[str], want: Want, words: str) -> None:
+    with pytest.raises(HoldfastError) as error:
+        choose(machine(*where, *devices), want)
+    assert words in error.value.message and error.value.fix
+
+
+def test_a_card_that_nobody_uses_excludes_nothing() -> None:
+    mixed = machine("ubuntu", "noble", PASCAL, BLACKWELL)
+    assert choose(mixed, Want(gpus={"big": "0000:01:00.0"})).open
+    assert not choose(mixed, Want(gpus={"old": "0000:00:00.0"})).open
+
+
+@pytest.mark.parametrize(
+    ("distribution", "codename", "installed", "kind"),
+    [
+        ("ubuntu", "noble", ["linux-image-generic-hwe-24.04"], "generic-hwe-24.04"),
+        ("ubuntu", "jammy", ["linux-generic-hwe-22.04", "linux-headers-generic-hwe-22.04"], "generic-hwe-22.04"),
+        ("ubuntu", "noble", ["linux-generic"], "generic"),
+        ("ubuntu", "noble", ["linux-image-virtual"], "virtual"),
+        ("debian", "trixie", ["linux-image-cloud-amd64"], "cloud-amd64"),
+        ("debian", "trixie", ["linux-image-amd64"], "amd64"),
+    ],
+)
+def test_the_kernels_flavour(distribution: str, codename: str, installed: list[str], kind: str) -> None:
+    there = machine(distribution, codename, packages=tuple(Package(name, "1") for name in installed))
+    first = choose(there, Want()).packages[0]
+    assert first.removeprefix("linux-headers-").removeprefix("linux-modules-nvidia-580-server-open-") == kind
+
+
+def test_sources_are_never_mixed() -> None:
+    debian = machine("debian", "trixie", packages=(Package("nvidia-kernel-dkms", "550.163.01-2"),))
+    vendor = machine("debian", "trixie", packages=(Package("nvidia-driver-cuda", "580.95.05-1", vendor=True),))
+    own, theirs = choose(debian, Want()), choose(debian, Want(source="nvidia"))
+    assert (foreign(debian, own), foreign(vendor, theirs)) == ("", "")
+    assert "nvidia-driver-cuda" in foreign(vendor, own) and "from the distribution" in foreign(debian, theirs)
+    assert ".run file" in foreign(replace(machine("debian", "trixie"), libraries=("580.1.1",)), own)
+    desktop = machine("ubuntu", "noble", packages=(Package("nvidia-driver-580-open", "580.1"),))
+    assert "for desktops" in foreign(desktop, choose(desktop, Want()))
+    server = machine("ubuntu", "noble", packages=(Package("nvidia-utils-580-server", "580.1"),))
+    assert foreign(server, choose(server, Want())) == ""
+
+
+def test_a_new_branch_takes_the_old_ones_place() -> None:
+    names = ("nvidia-utils-580-server", "libnvidia-compute-580-server", "linux-modules-nvidia-580-server-open-generic")
+    there = machine("ubuntu", "noble", packages=tuple(Package(name, "580.1") for name in names))
+    assert superseded(there, choose(there, Want(branch=595))) == sorted(names)
+    assert superseded(there, choose(there, Want(branch=580))) == []
+    older = machine("debian", "trixie", packages=tuple(Package(name, "580.1", vendor=True) for name in VENDOR))
+    assert missing(older, choose(older, Want(branch=595))) == list(VENDOR[1:])
+
+
+def test_what_belongs_together_on_a_depot() -> None:
+    names = {
+        "nvidia-kernel-dkms": "550-2", "libcuda1": "550-2", "dkms": "3.1", f"linux-image-{KERNEL}": "6.12.117-1",
+        f"linux-headers-{KERNEL}": "6.12.117-1", "linux-headers-6.12.107+deb13-amd64": "6.12.107-1",
+        "linux-image-amd64": "6.12.117-1",
+    }  # fmt: skip
+    there = machine("debian", "trixie", packages=tuple(Package(name, version) for name, version in names.items()))
+    found = driver_set(there)
+    assert found.kernel == KERNEL
+    assert found.packages == {n: v for n, v in sorted(names.items()) if "107" not in n}
+
+
+def test_every_named_card_has_an_architecture() -> None:
+    for number in _NAMES:
+        assert not card(f"0x{number:04x}").name.startswith("NVIDIA device")
+    kinds = {
+        device: card(device).architecture.name
+        for device in (KEPLER, PASCAL, AMPERE, BLACKWELL, "0x1e04", "0x2684", "0x20b0")
+    }
+    assert list(kinds.values()) == ["Kepler", "Pascal", "Ampere", "Blackwell", "Turing", "Ada", "Ampere"]
+    assert card("0x3f00").architecture.proprietary is False and card("?").name == "NVIDIA device ?"
