@@ -49,7 +49,7 @@ def newest(m: Machine) -> str:
 # -- what the machine answers ----------------------------------------------------------------------------------------
 
 
-@hears(r"^\s*for d in /sys/bus/pci/devices/\*; do")
+@hears(r"^\s*for d in /sys/bus/pci/devices/\*; do", first=True)
 def bus(m: Machine, found: re.Match[str], stdin: str) -> str:
     lines = [f"card {at} 0x030000\ncard {at.removesuffix('0')}1 0x040300" for at in m.cards]
     return "\n".join([*lines, *(["control"] if m.module else []), "end"])
@@ -114,7 +114,7 @@ def built(m: Machine) -> None:
     """DKMS, or the linked modules: for every kernel with what it needs; fails as it fails on a machine."""
     for kernel, values in list(m.driver.kernels.items()):
         prebuilt = any(name.startswith("linux-modules-nvidia") for name in m.packages)
-        if not (prebuilt or values["headers"]):
+        if not (prebuilt or (values["headers"] and any(name.endswith("-dkms") for name in m.packages))):
             continue
         if kernel in m.driver.unbuildable:
             name = next((n for n in m.packages if n.endswith("-dkms")), "nvidia-kernel-dkms")
@@ -126,7 +126,7 @@ def built(m: Machine) -> None:
         m.driver.kernels[kernel] = {**values, "module": m.library}
 
 
-@hears(r"apt-get .*update.*apt-get .*--allow-downgrades install (?P<names>[^\n}]*?); } 2>&1\)")
+@hears(r"apt-get .*update.*apt-get .*--allow-downgrades install (?P<names>[^\n}]*?); } 2>&1\)", first=True)
 def install_driver(m: Machine, found: re.Match[str], stdin: str) -> None:
     words = found["names"].split()
     if any(state[1:] == "F" for state in m.driver.states.values()):
@@ -157,19 +157,22 @@ def install_driver(m: Machine, found: re.Match[str], stdin: str) -> None:
     m.driver.kernels = {k: {**v, "current": True} for k, v in m.driver.kernels.items()}
 
 
-@hears(r"dkms autoinstall -k (?P<kernel>[^;\s]+)")
+@hears(r"dkms autoinstall -k (?P<kernel>[^;\s]+)", first=True)
 def dkms(m: Machine, found: re.Match[str], stdin: str) -> None:
     m.change(f"dkms {found['kernel']}")
     built(m)
 
 
-@hears(r"update-initramfs -c -k (?P<kernel>[^;\s]+)")
+@hears(r"update-initramfs -c -k (?P<kernel>[^;\s]+)", first=True)
 def initramfs(m: Machine, found: re.Match[str], stdin: str) -> None:
     m.change(f"initrd {found['kernel']}")
     m.driver.kernels[found["kernel"]] = {**m.driver.kernels[found["kernel"]], "initrd": True, "current": True}
 
 
-@hears(r"(?P<purge>apt-get .* purge [^\n}]*?; } 2>&1.*)?dpkg --force-confdef --force-confold --configure -a; } 2>&1\)")
+@hears(
+    r"(?P<purge>apt-get .* purge [^\n}]*?; } 2>&1.*)?dpkg --force-confdef --force-confold --configure -a; } 2>&1\)",
+    first=True,
+)
 def repair(m: Machine, found: re.Match[str], stdin: str) -> None:
     purged = re.search(r" purge ([^;}]*);", found["purge"] or "")
     for name in purged[1].split() if purged else ():
@@ -186,11 +189,6 @@ def repair(m: Machine, found: re.Match[str], stdin: str) -> None:
     m.driver.kernels = {k: {**v, "initrd": True} for k, v in m.driver.kernels.items()}
 
 
-@hears(r"^modprobe nvidia-uvm && ")
-def modprobe(m: Machine, found: re.Match[str], stdin: str) -> None:
-    loads(m)
-
-
 def loads(m: Machine) -> None:
     here = m.driver.kernels[m.driver.kernel]["module"]
     if not here or "nouveau" in m.cards.values() or m.driver.refuses:
@@ -201,29 +199,36 @@ def loads(m: Machine) -> None:
 
 
 @hears(
-    r"^mkdir -p /run/holdfast; \{ cat /run/holdfast/nvidia-stopped .* echo (?P<units>[^;]*); systemctl list-units .*rmmod"
+    r"^mkdir -p /run/holdfast; \{ cat /run/holdfast/nvidia-stopped .* echo (?P<units>[^;]*); systemctl list-units "
+    r"(?P<rest>.*)modprobe nvidia-uvm",
+    first=True,
 )
 def reload(m: Machine, found: re.Match[str], stdin: str) -> None:
-    active = [
-        name for name, unit in m.units.items() if unit.process and name.startswith(("ollama@", "nvidia-persistenced"))
-    ]
-    units = sorted({*found["units"].split(), *active})
+    exchange = "rmmod" in found["rest"]
+    kinds = ("ollama@", "nvidia-persistenced") if exchange else ("ollama@",)
+    active = [name for name, unit in m.units.items() if unit.process and name.startswith(kinds)]
+    known = (m.text("/run/holdfast/nvidia-stopped") or "").split()
+    units = sorted({*known, *found["units"].split(), *active})
     m.change("note what is stopped")
     m.write("/run/holdfast/nvidia-stopped", "\n".join(units))
     for unit in units:
         m.change(f"stop {unit}")
         stop(m, unit)
-    held = m.driver.in_use
-    if not held:
-        m.change("unload")
-        m.module = ""
-        loads(m)
+    failed = "nvidia is in use" if exchange and m.driver.in_use else ""
+    if not failed:
+        if exchange:
+            m.change("unload")
+            m.module = ""
+        try:
+            loads(m)
+        except Failed as error:
+            failed = str(error)
     resume(m, found, stdin)
-    if held:
-        raise Failed("nvidia is in use")
+    if failed:
+        raise Failed(failed)
 
 
-@hears(r"^units=\$\(cat /run/holdfast/nvidia-stopped")
+@hears(r"^units=\$\(cat /run/holdfast/nvidia-stopped", first=True)
 def resume(m: Machine, found: re.Match[str], stdin: str) -> None:
     for unit in (m.text("/run/holdfast/nvidia-stopped") or "").split():
         m.change(f"start {unit}")
@@ -232,7 +237,7 @@ def resume(m: Machine, found: re.Match[str], stdin: str) -> None:
     m.remove("/run/holdfast/nvidia-stopped")
 
 
-@hears(r"^cat /proc/sys/kernel/random/boot_id$")
+@hears(r"^cat /proc/sys/kernel/random/boot_id$", first=True)
 def boot_id(m: Machine, found: re.Match[str], stdin: str) -> str:
     if m.driver.down > 0:
         m.driver.down -= 1
@@ -240,7 +245,7 @@ def boot_id(m: Machine, found: re.Match[str], stdin: str) -> str:
     return f"boot-{m.driver.boots}"
 
 
-@hears(r"^systemctl --no-block reboot$")
+@hears(r"^systemctl --no-block reboot$", first=True)
 def reboots(m: Machine, found: re.Match[str], stdin: str) -> None:
     m.change("reboot")
     m.driver.boots += 1
@@ -259,7 +264,7 @@ def reboots(m: Machine, found: re.Match[str], stdin: str) -> None:
             start(m, name)
 
 
-@hears(r"^set -e; .*systemctl restart holdfast-nvidia-power\.service")
+@hears(r"^set -e; .*systemctl restart holdfast-nvidia-power\.service", first=True)
 def power(m: Machine, found: re.Match[str], stdin: str) -> None:
     text = m.text("/etc/systemd/system/holdfast-nvidia-power.service") or ""
     m.change("set power limits")

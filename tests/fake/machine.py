@@ -97,11 +97,11 @@ def runs(function: Callable[..., Any]) -> Callable[..., Any]:
     return declare
 
 
-def hears(pattern: str) -> Callable[..., Any]:
-    """Declares a shell line: handler(machine, match, stdin) -> stdout or None."""
+def hears(pattern: str, *, first: bool = False) -> Callable[..., Any]:
+    """Declares a shell line: handler(machine, match, stdin) -> stdout or None. ``first``: before more general ones."""
 
     def declare(handler: Callable[..., Any]) -> Callable[..., Any]:
-        SHELL.append((re.compile(pattern, re.S), handler))
+        SHELL.insert(0 if first else len(SHELL), (re.compile(pattern, re.S), handler))
         return handler
 
     return declare

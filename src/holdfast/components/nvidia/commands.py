@@ -27,9 +27,11 @@ if [ $free = yes ]; then
     [ ! -d "/sys/module/$m" ] || rmmod "$m" || free=no
   done
   modprobe nvidia-uvm || free=no
-  ! command -v nvidia-modprobe >/dev/null || nvidia-modprobe -c 0 -u || true
 fi
 """.strip()
+# The device files, which are otherwise made at the first use, by a setuid helper.
+_NODES = "! command -v nvidia-modprobe >/dev/null || nvidia-modprobe -c 0 -u || true"
+_SERVERS = "'ollama@*.service'"
 
 _START = (
     f"units=$(cat {STOPPED} 2>/dev/null); "
@@ -57,7 +59,7 @@ def line(step: Step, wait_s: int = 600) -> str:
             f"if [ -e /boot/initrd.img-{kernel} ]; then update-initramfs -u -k {kernel}; else update-initramfs -c -k {kernel}; fi"
         )
     if isinstance(step, Load):
-        return "modprobe nvidia-uvm && { ! command -v nvidia-modprobe >/dev/null || nvidia-modprobe -c 0 -u || true; }"
+        return f"{_stop_units((), _SERVERS)}; modprobe nvidia-uvm && free=yes || free=no; {_NODES}; {_START}; [ $free = yes ]"
     if isinstance(step, Reload):
         return _reload(step.units)
     if isinstance(step, Resume):
@@ -82,14 +84,18 @@ def _repair(step: Repair, wait_s: int) -> str:
     return keep + _told(*([apt.script("purge", *step.purge, wait_s=wait_s)] if step.purge else []), configure)
 
 
-def _reload(units: Sequence[str]) -> str:
-    """Stop who holds the cards, exchange the modules, start again. What is stopped stands in a file until it is started:
-    should this be cut off, the next apply starts it."""
-    named = " ".join(map(shlex.quote, units))
-    patterns = "'ollama@*.service' nvidia-persistenced.service nvidia-powerd.service"
+def _stop_units(named: Sequence[str], patterns: str) -> str:
+    """Stops ``named`` and what is active of ``patterns``. It stands in a file until it is started again: should this be cut
+    off, the next apply starts it."""
+    words = " ".join(map(shlex.quote, named))
     return (
-        f"mkdir -p /run/holdfast; {{ cat {STOPPED} 2>/dev/null; echo {named}; systemctl list-units --plain --no-legend --full "
+        f"mkdir -p /run/holdfast; {{ cat {STOPPED} 2>/dev/null; echo {words}; systemctl list-units --plain --no-legend --full "
         f"--state=active,activating {patterns} | cut -d' ' -f1; }} | tr ' ' '\\n' | grep . | sort -u > {STOPPED}.new; "
-        f'mv -f {STOPPED}.new {STOPPED}; units=$(cat {STOPPED}); [ -z "$units" ] || systemctl stop $units; '
-        f"{_EXCHANGE}\n{_START}; [ $free = yes ]"
+        f'mv -f {STOPPED}.new {STOPPED}; units=$(cat {STOPPED}); [ -z "$units" ] || systemctl stop $units'
     )
+
+
+def _reload(units: Sequence[str]) -> str:
+    """Stop who holds the cards, exchange the modules, start again."""
+    stopping = _stop_units(units, f"{_SERVERS} nvidia-persistenced.service nvidia-powerd.service")
+    return f"{stopping}; {_EXCHANGE}\n{_NODES}; {_START}; [ $free = yes ]"

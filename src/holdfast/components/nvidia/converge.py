@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import gevent
@@ -22,11 +23,12 @@ from holdfast.components.nvidia.installing import to_install
 from holdfast.components.nvidia.machine import Machine
 from holdfast.components.nvidia.packages import Want
 from holdfast.components.nvidia.repository import AptSources, Keyring, keyring
-from holdfast.components.nvidia.steps import Install, Reboot, Reload, Step, Stop, Taken, look, outlook, to_use
+from holdfast.components.nvidia.steps import Install, Load, Reboot, Reload, Step, Stop, Taken, look, outlook, to_use
 from holdfast.errors import HoldfastError
 from holdfast.operations import reboot
 from holdfast.operations.events import emit
 from holdfast.operations.failing import fail, report, stop
+from holdfast.operations.packages import AptLock
 from holdfast.operations.place import Paths, differing, writing
 from holdfast.operations.remote import program, python_command
 
@@ -75,6 +77,7 @@ def in_use(
     if machine is None:
         yield from _unknown("the driver's modules")
         return
+    want = _from_here(machine, want)
     step = to_use(machine, want, ())
     coming = not host.state.is_executing and isinstance(to_install(machine, want, ()), Install)
     if step is None and not coming:
@@ -103,8 +106,17 @@ def _unknown(what: str) -> Iterator[FunctionCommand | StringCommand]:
         host.noop("no NVIDIA GPU")
 
 
+def _from_here(machine: Machine, want: Want) -> Want:
+    """Also an address that leads back to this computer is this computer: one kernel has one boot id."""
+    try:
+        own = Path(reboot.BOOT_ID).read_text().strip()
+    except OSError:
+        return want
+    return replace(want, here=want.here or machine.boot_id == own)
+
+
 def _tell_plan(machine: Machine, want: Want, step: Step | None) -> None:
-    found = look(machine, want)
+    found, want = look(machine, want), _from_here(machine, want)
     if found.state == "no_gpu":
         return
     if step is not None and not isinstance(step, Stop):
@@ -138,9 +150,11 @@ def _when_idle(machine: Machine, want: Want, taken: Taken, patience_s: float) ->
     start = time.monotonic()
     while True:
         step = to_use(machine, want, taken)
-        if not isinstance(step, Reload | Reboot):
+        if not isinstance(step, Load | Reload | Reboot):
             return step
-        busy = activity.words(Activity.read(host, root="/", pause_s=_PAUSE_S) or (), machine)
+        apt = AptLock.read(host)
+        computing = Activity.read(host, root="/", pause_s=_PAUSE_S) or []
+        busy = activity.words([*computing, *([f"packages are being installed by {apt}"] if apt else [])], machine)
         spent = time.monotonic() - start
         if not busy or want.reboot == "always" or spent >= patience_s:
             return to_use(machine, want, taken, busy)

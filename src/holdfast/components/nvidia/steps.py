@@ -54,7 +54,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Load:
-    """Load the modules."""
+    """Load the modules; servers that run without them start anew, since they look for cards at their start only."""
 
     why: str
 
@@ -130,9 +130,15 @@ def to_use(machine: Machine, want: Want, taken: Taken, busy: str = "") -> Step |
 
     ``busy``: what computes right now, in words ("" when nothing does), or a person's process that has a card open.
     """
-    found = look(machine, want)
-    if machine.stopped and not took(taken, Resume):
+    step = _to_use(machine, want, taken, busy)
+    # Last, or right before the end: a server that starts before the driver is there computes on the CPU for good.
+    if machine.stopped and not took(taken, Resume) and (step is None or isinstance(step, Stop)):
         return Resume("an earlier reload was cut off", machine.stopped)
+    return step
+
+
+def _to_use(machine: Machine, want: Want, taken: Taken, busy: str) -> Step | None:
+    found = look(machine, want)
     if found.state in ("no_gpu", "ready") or found.works:
         return None
     if want.source == "none":
@@ -147,7 +153,7 @@ def to_use(machine: Machine, want: Want, taken: Taken, busy: str = "") -> Step |
 def _reload(machine: Machine, want: Want, taken: Taken, found: Finding, busy: str) -> Step:
     if machine.module in ("", machine.library):
         if not took(taken, Load):
-            return Load(found.reason)
+            return _busy("needs_reload", found.reason, busy) if busy and want.reboot != "always" else Load(found.reason)
         if not took(taken, Reload):
             fix = "on the machine: sudo modprobe nvidia-uvm; sudo dmesg | grep -iE 'nvidia|NVRM' | tail"
             return Stop("needs_reload", "the module is there and the kernel does not load it", f"{fix}; {SAME}")

@@ -1,0 +1,339 @@
+"""The driver on simulated machines: per distribution and state, through the whole deploy, cut off and applied again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.fake import cards, engine, systemd, world
+from tests.fake.cards import KERNEL, NEWER
+from tests.fake.machine import Machine, differences
+from tests.fake.test_interrupted import shots
+
+from holdfast.components.nvidia.sources import KEYRING, KEYS, PREFERENCES, SOURCE
+from holdfast.depot.record import RELEASE
+from holdfast.operations import reboot
+
+INSTALL, USE = "NVIDIA | Install the NVIDIA driver", "NVIDIA | Bring the NVIDIA driver into use"
+CODER = "ollama@coder.service"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An Ollama that can use cards; and waiting takes no time."""
+    from holdfast.components.nvidia import converge, operations
+
+    world.record(RELEASE)
+    for module in (reboot, converge, operations):
+        monkeypatch.setattr(module, "time", engine.Clock())
+
+
+@pytest.fixture
+def required(site: dict[str, Any]) -> dict[str, Any]:
+    return {**site, "require_gpu": True}
+
+
+def bare(distribution: str = "debian", codename: str = "trixie", *, python: bool = False) -> Machine:
+    """Two cards that nouveau holds, and no driver."""
+    m = cards.insert(world.machine(distribution, codename, python=python), world.LEFT, world.RIGHT, driver="")
+    key = KEYS.get({"bookworm": "debian12", "trixie": "debian13"}.get(codename, ""))
+    m.driver.vendor_key = key.fingerprint if key else ""
+    return m
+
+
+def driven(site: dict[str, Any], **more: Any) -> Machine:
+    m = bare(**more)
+    done = engine.run(m, site)
+    assert not done.failed, done.errors
+    return m
+
+
+def notes(done: engine.Applied) -> str:
+    return "\n".join(str(event["message"]) for event in done.events if event["event"] == "note")
+
+
+def works(m: Machine) -> bool:
+    process = m.units[CODER].process
+    return (
+        m.module == m.library != "" and process is not None and "GPU-0000" in dict(process.env)["CUDA_VISIBLE_DEVICES"]
+    )
+
+
+@pytest.mark.parametrize(("distribution", "codename"), [*world.DISTRIBUTIONS, ("ubuntu", "resolute")])
+def test_from_nothing_to_models_on_the_cards_in_one_apply(
+    distribution: str, codename: str, required: dict[str, Any]
+) -> None:
+    if codename == "resolute":
+        required = {**required, "tailscale": {"enabled": False}}
+    m = bare(distribution, codename, python=True)
+    plan = engine.run(m, required, dry=True)
+    assert m.changes == 0 and {INSTALL, USE} <= set(plan.planned)
+    assert "reboot: yes, because nouveau holds the cards" in notes(plan)
+    first = engine.run(m, required)
+    assert not first.failed, first.errors
+    assert m.driver.boots == 1 and works(m)
+    vendor = codename == "bookworm"
+    assert (SOURCE in m.disk, PREFERENCES in m.disk, KEYRING in m.disk) == (vendor,) * 3
+    headers = "linux-headers-amd64" in m.packages
+    assert headers == (distribution == "debian")
+    for path in ("/etc/modprobe.d/holdfast-nvidia.conf", "/etc/modules-load.d/holdfast-nvidia.conf"):
+        assert path in m.disk
+    assert "Package-Blacklist" in (m.text("/etc/apt/apt.conf.d/52holdfast-nvidia") or "")
+    daemon = m.units["nvidia-persistenced.service"].process
+    assert daemon and "--persistence-mode" in daemon.text
+    second = engine.run(m, required)
+    assert (second.changed, second.failed, m.driver.boots) == ([], False, 1)
+    assert systemd.stale(m) == []
+
+
+def test_a_bare_machine_is_planned_before_python_is_there(required: dict[str, Any]) -> None:
+    m = bare()
+    plan = engine.run(m, required, dry=True)
+    assert {INSTALL, USE} <= set(plan.planned) and not plan.errors
+    first = engine.run(m, required)
+    assert not first.failed and works(m)
+    assert set(first.changed) <= set(plan.planned) | {"NVIDIA | Run nvidia-persistenced"}
+
+
+def test_without_cards_nothing_is_said_to_change(converged: Machine, site: dict[str, Any]) -> None:
+    before = len(converged.heard)
+    done = engine.run(converged, site)
+    assert [name for name in done.changed if "NVIDIA" in name] == []
+    looks = [stdin for _, stdin in converged.heard[before:] if "def read_machine" in stdin]
+    assert len(looks) == 1, "one look is enough for a machine without cards"
+    assert "no NVIDIA GPU" in notes(done)
+
+
+def test_an_update_is_reloaded_and_only_the_servers_restart(required: dict[str, Any]) -> None:
+    m = driven(required)
+    before = dict(m.starts)
+    m.library = "550.200.01"
+    m.driver.kernels[KERNEL] = {**m.driver.kernels[KERNEL], "module": m.library}
+    m.driver.holders = [("llama-server", CODER)]
+    done = engine.run(m, required)
+    assert not done.failed, done.errors
+    assert (m.module, m.driver.boots) == ("550.200.01", 1) and works(m)
+    again = {name for name in m.starts if m.starts[name] != before.get(name, 0)}
+    assert again == {CODER, "ollama@reasoner.service", "nvidia-persistenced.service"}
+    assert not any("models.service" in what for _, what in m.log[-30:]), "no model is fetched again"
+    assert engine.run(m, required).changed == []
+
+
+def test_a_reload_that_is_refused_becomes_a_reboot(required: dict[str, Any]) -> None:
+    m = driven(required)
+    m.library = "550.200.01"
+    m.driver.kernels[KERNEL] = {**m.driver.kernels[KERNEL], "module": m.library}
+    m.driver.in_use = True
+    done = engine.run(m, required)
+    assert not done.failed and m.driver.boots == 2 and works(m)
+
+
+def test_a_generation_is_waited_for_and_one_that_does_not_end_is_not_cut(required: dict[str, Any]) -> None:
+    m = bare()
+    m.driver.busy, m.driver.busy_for = ["ollama@coder is answering"], 3
+    short = m.copy()
+    short.driver.busy_for = 10**6
+    done = engine.run(m, required)
+    assert not done.failed and m.driver.boots == 1
+    assert any(
+        "ollama@coder is answering" in str(event.get("what")) for event in done.events if event["event"] == "waiting"
+    )
+    done = engine.run(short, required)
+    assert done.failed and short.driver.boots == 0 and "not now: ollama@coder is answering" in done.errors[0]["message"]
+    assert not engine.run(short, {**required, "nvidia": {"reboot": "always"}}).failed
+    assert short.driver.boots == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [({"nvidia": {"reboot": "never"}}, "nouveau holds the cards"), ({"local": True}, "cannot reboot and go on")],
+    ids=["never", "local"],
+)
+def test_a_reboot_that_is_left_to_a_person_is_exit_3_and_nothing_is_repeated(
+    settings: dict[str, Any], words: str, required: dict[str, Any]
+) -> None:
+    m = bare()
+    done = engine.run(m, {**required, **settings})
+    assert done.failed and m.driver.boots == 0
+    assert done.errors[0]["code"] == 3 and words in done.errors[0]["message"]
+    installed = [what for _, what in m.log if what.startswith("apt ")]
+    cards.reboots(m, None, "")  # type: ignore[arg-type]
+    m.driver.down = 0
+    done = engine.run(m, {**required, **settings})
+    assert not done.failed and works(m)
+    assert [what for _, what in m.log if what.startswith("apt ")] == installed
+
+
+def test_a_disk_that_asks_for_a_passphrase(required: dict[str, Any]) -> None:
+    m = bare()
+    m.driver.passphrases = ["root"]
+    done = engine.run(m, required)
+    assert done.failed and m.driver.boots == 0 and "passphrase" in done.errors[0]["message"]
+    assert "a disk asks for a passphrase" in notes(engine.run(bare_with(m), required, dry=True))
+
+
+def test_a_way_around_that_leads_back_here(
+    required: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over SSH to one's own address."""
+    (tmp_path / "boot_id").write_text("boot-0\n")
+    monkeypatch.setattr(reboot, "BOOT_ID", str(tmp_path / "boot_id"))
+    m = bare()
+    done = engine.run(m, required)
+    assert done.failed and m.driver.boots == 0 and done.errors[0]["code"] == 3
+
+
+def bare_with(m: Machine) -> Machine:
+    new = bare(python=True)
+    new.driver.passphrases = m.driver.passphrases
+    return new
+
+
+def test_a_build_that_fails_leaves_apt_whole_and_says_which_line(required: dict[str, Any]) -> None:
+    m = bare()
+    m.driver.unbuildable = (KERNEL,)
+    done = engine.run(m, required)
+    assert done.failed and m.driver.boots == 0
+    assert m.driver.states == {} and "nvidia-kernel-dkms" not in m.packages
+    error = done.errors[0]
+    assert (
+        f"does not build for kernel {KERNEL}: nv-pci.c:237: error" in error["message"]
+        and "nvidia.source" in error["fix"]
+    )
+    # The cause is gone: the same command ends where it should.
+    m.driver.unbuildable = ()
+    done = engine.run(m, required)
+    assert not done.failed, done.errors
+    assert works(m) and m.driver.boots == 1
+
+
+def test_a_new_kernel_that_the_driver_does_not_build_for_is_taken_out_again(required: dict[str, Any]) -> None:
+    m = driven(required)
+    m.packages |= {f"linux-image-{NEWER}": "2", f"linux-headers-{NEWER}": "2"}
+    m.driver.states = {f"linux-image-{NEWER}": "iF", f"linux-headers-{NEWER}": "iF"}
+    m.driver.kernels[NEWER] = {"module": "", "initrd": False, "current": True, "headers": True}
+    m.driver.failures = [
+        {"module": "nvidia-current", "version": m.library, "kernel": NEWER, "line": "x.c: error: y", "log": "/l"}
+    ]
+    done = engine.run(m, required)
+    assert not done.failed, done.errors
+    assert m.driver.states == {} and m.driver.kernels.keys() == {KERNEL} and m.driver.boots == 1 and works(m)
+
+
+def test_a_newer_kernel_gets_its_headers_and_its_module_without_a_reboot(required: dict[str, Any]) -> None:
+    m = driven(required)
+    m.driver.kernels[NEWER] = {"module": "", "initrd": True, "current": True, "headers": False}
+    done = engine.run(m, required)
+    assert not done.failed, done.errors
+    assert m.driver.kernels[NEWER]["module"] == m.library and m.driver.boots == 1
+    assert engine.run(m, required).changed == []
+
+
+def test_secure_boot_needs_a_person_and_says_how(required: dict[str, Any]) -> None:
+    m = bare(python=True)
+    m.driver.secure_boot = True
+    assert "Secure Boot is on" in notes(engine.run(m, required, dry=True))
+    done = engine.run(m, required)
+    assert done.failed and m.driver.boots == 0
+    assert "needs_key" in done.errors[0]["message"] and "mokutil --import" in done.errors[0]["fix"]
+    prebuilt = bare("ubuntu", "noble", python=True)
+    prebuilt.driver.secure_boot = True
+    assert not engine.run(prebuilt, required).failed and works(prebuilt)
+
+
+def test_another_key_than_the_pinned_one_opens_nothing(required: dict[str, Any]) -> None:
+    m = bare("debian", "bookworm")
+    m.driver.vendor_key = "0" * 40
+    done = engine.run(m, required)
+    assert done.failed and "is key 0000" in done.errors[0]["message"]
+    assert SOURCE not in m.disk and KEYRING not in m.disk and m.library == ""
+
+
+def test_cards_that_no_driver_drives_stop_it_before_anything_is_changed(required: dict[str, Any]) -> None:
+    m = bare(python=True)
+    m.driver.device = "0x1180"
+    done = engine.run(m, required)
+    assert done.failed and m.log == [] and "no driver drives all" in done.errors[0]["message"]
+
+
+def test_a_driver_of_ones_own_that_works_is_left_alone(required: dict[str, Any]) -> None:
+    m = cards.insert(world.machine(), world.LEFT, world.RIGHT)
+    done = engine.run(m, required)
+    assert not done.failed and works(m) and m.library == "570.133.07"
+    assert not any(what.startswith("apt ") for _, what in m.log)
+
+
+def test_power_is_capped_and_read_back_also_after_a_reboot(required: dict[str, Any]) -> None:
+    settings = {**required, "nvidia": {"power_limit_w": {"left": 280, "right": 280}}}
+    m = driven(settings)
+    assert m.driver.watts == {world.LEFT: 280.0, world.RIGHT: 280.0}
+    assert engine.run(m, settings).changed == []
+    m.driver.watts = {}
+    assert engine.run(m, settings).changed == ["NVIDIA | Cap the cards' power"]
+    m.driver.watts, m.driver.deaf = {}, True
+    done = engine.run(m, settings)
+    assert done.failed and "was told 280 W and says 350" in done.errors[0]["message"]
+    done = engine.run(driven(required), {**required, "nvidia": {"power_limit_w": {"left": 900}}})
+    assert done.failed and done.errors[0]["allowed"] == "100 to 366 W"
+
+
+def test_always_on_and_back(required: dict[str, Any], site: dict[str, Any], converged: Machine) -> None:
+    path = "/etc/systemd/sleep.conf.d/holdfast.conf"
+    assert path not in converged.disk
+    awake = {**site, "nvidia": {"always_on": True}}
+    assert engine.run(converged, awake).changed == ["NVIDIA | Keep the machine awake, or let it sleep"]
+    assert "AllowSuspend=no" in (converged.text(path) or "")
+    assert engine.run(converged, awake).changed == []
+    engine.run(converged, site)
+    assert path not in converged.disk
+
+
+def test_cut_off_at_every_step_of_the_driver(required: dict[str, Any]) -> None:
+    """The power goes before any step: applied again, it ends where an uncut apply ends, with one reboot at most a run."""
+    uncut = bare(python=True)
+    taken = shots(uncut, required)
+    mine = [(what, shot) for what, shot in taken if shot.operation.startswith("NVIDIA | ")]
+    assert len(mine) > 12
+    for what, shot in mine:
+        boots = shot.driver.boots
+        done = engine.run(shot, required)
+        assert not done.failed, (what, done.errors)
+        assert shot.driver.boots <= boots + 1
+        assert differences(_steady(shot), _steady(uncut)) == [], what
+
+
+def test_cut_off_at_every_step_of_a_reload(required: dict[str, Any]) -> None:
+    start = driven(required)
+    start.library = "550.200.01"
+    start.driver.kernels[KERNEL] = {**start.driver.kernels[KERNEL], "module": start.library}
+    uncut = start.copy()
+    taken = shots(uncut, required)
+    assert any("unload" in what for what, _ in taken)
+    for what, shot in taken:
+        done = engine.run(shot, required)
+        assert not done.failed, (what, done.errors)
+        assert works(shot) and shot.driver.boots == 1, what
+        assert all(shot.units[name].process for name, unit in start.units.items() if unit.process), what
+
+
+def _steady(m: Machine) -> dict[str, Any]:
+    picture = m.picture()
+    return {**picture, "disk": {p: n for p, n in picture["disk"].items() if not p.startswith("/run")},
+            "units": {name: replace(unit, process=None) for name, unit in picture["units"].items()}}  # fmt: skip
+
+
+def test_a_module_that_was_not_loaded_is_loaded_and_the_servers_start_anew(required: dict[str, Any]) -> None:
+    m = driven(required)
+    before = dict(m.starts)
+    m.module = ""
+    m.cards = dict.fromkeys(m.cards, "")
+    done = engine.run(m, required)
+    assert not done.failed, done.errors
+    assert m.driver.boots == 1 and works(m)
+    assert {name for name in before if m.starts[name] != before[name]} == {CODER, "ollama@reasoner.service"}
+    m.module, m.driver.refuses = "", True
+    done = engine.run(m, required)
+    assert done.failed and m.driver.boots == 1
+    assert "the kernel does not load it" in done.errors[0]["message"] and "No such device" in done.errors[0]["message"]
