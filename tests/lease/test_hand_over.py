@@ -57,7 +57,7 @@ def test_idle_hand_over_is_no_slower_than_a_plain_reload(site: Site, serve: Call
     for server in (plain, coder, reasoner):
         generate(server, 1)
     ours, theirs = [], []
-    for server in (coder, reasoner) * 3 * max(1, SOAK):
+    for server in (coder, reasoner) * 2 * max(1, SOAK):
         unload(plain)
         theirs.append(seconds(partial(generate, plain, 1)))
         ours.append(seconds(partial(generate, server, 1)))

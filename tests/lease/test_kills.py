@@ -58,7 +58,7 @@ def test_only_requests_of_what_was_killed_fail(site: Site, serve: Callable[..., 
     enough = threading.Event()
 
     def kill() -> None:
-        while len(kills) < 6 * max(1, SOAK):
+        while len(kills) < 5 * max(1, SOAK):
             time.sleep(chance.uniform(0.2, 1.2))
             server = chance.choice(servers)
             pid = victim(("child", "supervisor", "server")[len(kills) % 3], server, site)

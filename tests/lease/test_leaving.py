@@ -45,7 +45,7 @@ def test_disconnecting_clients_hang_nothing(site: Site, serve: Callable[..., Ser
     others = Crowd()
     others.add(reasoner, 30, think=0.1)
     calm = threading.Thread(target=lambda: others.run(lambda: left >= count), daemon=True)
-    count = 200 if SOAK else 8
+    count = 200 if SOAK else 5
     with Sampler(site.weights) as seen:
         calm.start()
         while left < count:

@@ -27,8 +27,8 @@ class Load:
 
 
 LOADS = {
-    "one client a side": Load(hand_overs=12),
-    "two overlapping clients a side": Load(hand_overs=12, clients=2),
+    "one client a side": Load(hand_overs=10),
+    "two overlapping clients a side": Load(hand_overs=10, clients=2),
     "think times": Load(hand_overs=5, think=0.15),
     "two slots": Load(hand_overs=6, clients=2, parallel=2),
     "keep_alive 0 and -1": Load(hand_overs=6, keep_alive=(0, -1)),  # 5m is what the others have
@@ -43,7 +43,7 @@ def test_turns(name: str, site: Site, serve: Callable[..., Server]) -> None:
     for server, keep_alive in zip((coder, reasoner), load.keep_alive, strict=True):
         crowd.add(server, TOKENS, think=load.think, clients=load.clients, keep_alive=keep_alive)
     with Sampler(site.weights) as seen:
-        crowd.run(lambda: seen.hand_overs >= load.hand_overs * (3 * SOAK or 1))  # --soak 10: 1,230 in all
+        crowd.run(lambda: seen.hand_overs >= load.hand_overs * (3 * SOAK or 1))  # --soak 10: 1,110 in all
     judge(crowd, seen)
     ours, theirs = (len(crowd.of(n)) for n in ("coder", "reasoner"))
     if (
@@ -102,9 +102,11 @@ def test_minimum_hold_gives_a_busy_holder_its_time(site: Site, serve: Callable[.
     judge(crowd, seen)
     turns = [last - first for first, last in list(seen.spans.values())[1:] if last < crowd.stopped_at]
     assert len(turns) >= 2 and min(turns) > hold * 0.9, turns
-    longest = max(asked.took for asked in crowd.done)
-    # One waiter ahead: at most its hold, what runs then, and the load; all of which a turn contains.
-    assert longest <= 2 * max(turns), (longest, turns)
+    # One waiter ahead: at most one whole turn of it, with its hold, what runs then and its load, lies within any wait.
+    others = list(zip(seen.loads, seen.spans.values(), strict=True))
+    for asked in crowd.done:
+        within = [n for n, (a, b) in others if n != asked.server and asked.began < a and b < asked.began + asked.took]
+        assert len(within) <= 1, asked
 
 
 def test_idle_holder_yields_at_once_whatever_the_minimum_hold(site: Site, serve: Callable[..., Server]) -> None:
@@ -137,13 +139,13 @@ def test_disjoint_instances_never_wait_for_each_other(site: Site, serve: Callabl
     crowd.add(coder, TOKENS)
     crowd.add(third, TOKENS)
     with Sampler(site.weights) as seen:
-        crowd.run(lambda: min(len(crowd.of(n)) for n in ("coder", "third")) >= 6)
+        crowd.run(lambda: min(len(crowd.of(n)) for n in ("coder", "third")) >= 4)
     assert all(asked.whole for asked in crowd.done) and set(seen.both) == {("coder", "third")}
     assert sorted(seen.loads) == ["coder", "third"], "each was loaded once and stayed"
     crowd = Crowd()
     for server in (coder, third, both):
         crowd.add(server, TOKENS)
     with Sampler(site.weights) as seen:
-        crowd.run(lambda: min(len(crowd.of(n)) for n in ("coder", "third", "reasoner")) >= 4 * max(1, SOAK))
+        crowd.run(lambda: min(len(crowd.of(n)) for n in ("coder", "third", "reasoner")) >= 3 * max(1, SOAK))
     assert all(asked.whole for asked in crowd.done), [asked.error for asked in crowd.done if asked.error]
     assert set(seen.both) <= {("coder", "third")} and seen.alone["reasoner"]

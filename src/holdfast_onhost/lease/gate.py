@@ -44,7 +44,8 @@ class Gate:
                     self.unproven = None
                 return True
             finally:
-                self.held -= 1
+                if self._failures == failures:
+                    self.held -= 1
                 self.changed.notify_all()
 
     def leave(self, generating: bool) -> None:
@@ -75,6 +76,7 @@ class Gate:
         with self.changed:
             self._failures += 1
             self._failure = why
+            self.held = 0  # at once, before they have woken: else they would look like somebody who still waits
             self.state = State.PARKED
             self.changed.notify_all()
 

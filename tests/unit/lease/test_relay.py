@@ -141,6 +141,19 @@ def test_failure_is_told_to_those_who_wait_and_to_no_other(site: Site) -> None:
     assert second.recv(1000).endswith(b"hi")
 
 
+def test_those_who_were_told_want_nothing_any_more(site: Site) -> None:
+    """Even before their threads have run: otherwise the load that has just failed would be tried once more for nobody."""
+    links = [site.open() for _ in range(5)]
+    until(lambda: site.gate.held == 5)
+    with site.gate.changed:
+        site.gate.loaded_once = True
+        site.gate.fail(Refused("x", "y"))
+        assert not site.gate.wanted
+    assert all(b" 500 " in link.recv(1000) for link in links)
+    site.open()
+    until(lambda: site.gate.held == 1)
+
+
 def test_stalled_client_does_not_pin_the_gpu_and_still_gets_everything(site: Site) -> None:
     site.answer = PLENTY
     site.gate.loaded()
