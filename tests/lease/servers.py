@@ -86,8 +86,9 @@ class Server:
         self.starts += 1
         with self.log.open("ab") as log:
             return subprocess.Popen(
-                [str(self.program), "serve"], env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
+                ["setpriv", "--pdeathsig", "KILL", "--", str(self.program), "serve"],  # also if the tests are killed
+                env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
 
     def _keep(self) -> None:
         while self._wanted:
