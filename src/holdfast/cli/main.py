@@ -21,6 +21,7 @@ VERBS = {
     "down": "remove the throw-away machine",
     "status": "one screen about a machine; exit 1 when something is wrong",
     "verify": "check a machine's promises: the second opinion",
+    "bench": "how fast a machine's models are, and whether its cards allow more; exit 1 when they do",
     "depot": "the folder with everything a machine downloads",
     "test": "every test of Holdfast itself",
 }

@@ -74,6 +74,11 @@ class Options(Section):
         default=120, ge=5, le=3600,
         description="Seconds within which a started server must answer; it looks for GPUs first, which takes time.",
     )
+    min_roofline: float = Field(
+        default=0.6, ge=0, le=1,
+        description="Share of the speed that the cards' memory allows below which `bench` fails: for one request, at the worst of "
+        "its prompt lengths. 0: it never does.",
+    )  # fmt: skip
     devices_wait_s: int = Field(
         default=60, ge=0, le=3600, description="Seconds that a unit waits at boot for a driver that is still loading."
     )

@@ -1,0 +1,122 @@
+"""The verb `bench`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from holdfast.bench import plot, session
+from holdfast.bench.job import LEAST_RUNS, TOKENS, Wanted, job
+from holdfast.bench.report import Report, data, report
+from holdfast.cli import bench_table, hosts, remote
+from holdfast.cli.outcome import Outcome
+from holdfast.cli.parser import add_host
+from holdfast.cli.show import Shown
+from holdfast.errors import HoldfastError
+from holdfast.paths import state_dir
+from holdfast.settings import fitting
+from holdfast.settings.workstation import Workstation
+
+ABOUT = """\
+Measures each model on the machine itself, and says whether that is what its cards allow: tokens a second for prompts of
+several lengths, time to the first token, load and hand-over, as a share of the roofline (what the memory's speed permits).
+It proves with /api/ps, the journal and nvidia-smi that all of a model is on its planned cards. Exit 1 when a model does not
+answer, is not wholly there, or is below `ollama.min_roofline`; the likeliest reasons are named.
+
+It unloads and loads each model and keeps the cards for minutes. It takes its turn like everybody: an answer in the making
+is never cut, and whoever asks meanwhile waits between two of its answers. While somebody's answer is in the making it does
+not begin, unless --force.
+
+  ./holdfast bench gpu-box
+  ./holdfast bench gpu-box --instance coder --lengths 128,4096 --runs 9
+  ./holdfast bench gpu-box --out speed.svg --json
+  ./holdfast bench --compare        the throw-away machine, and what everything around llama-server costs
+"""
+ROUNDS = 20
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = ABOUT
+    add_host(parser, "a host of hosts.yml, or @local (default: the throw-away machine)")
+    parser.add_argument(
+        "--runs", type=int, default=LEAST_RUNS, metavar="N", help=f"generations for each length ({LEAST_RUNS})"
+    )
+    parser.add_argument("--tokens", type=int, default=TOKENS, metavar="N", help=f"length of each answer ({TOKENS})")
+    parser.add_argument(
+        "--lengths", type=_lengths, default=(), metavar="N,N", help="of the prompts, in tokens (by the context)"
+    )
+    parser.add_argument(
+        "--instance", action="append", default=[], metavar="ROLE", help="only this one (may be repeated)"
+    )
+    parser.add_argument("--hand-overs", type=int, default=3, metavar="N", help="of each direction (3); 0: none")
+    parser.add_argument("--out", type=Path, metavar="FILE.svg", help="where the plot goes (the state folder)")
+    parser.add_argument("--force", action="store_true", help="also while an answer is in the making")
+    parser.add_argument(
+        "--compare", type=int, nargs="?", const=ROUNDS, default=0, metavar="N",
+        help=f"N rounds ({ROUNDS}) against a plain Ollama and a bare llama-server started by hand; for instances without cards",
+    )  # fmt: skip
+
+
+def run(args: argparse.Namespace, progress: Shown) -> Outcome:
+    ws = hosts.settings(hosts.chosen(args.host))
+    wanted = Wanted(
+        args.runs, args.tokens, tuple(args.lengths), tuple(args.instance), args.hand_overs, args.compare, args.force
+    )
+    counts = (("--tokens", args.tokens, 16), ("--hand-overs", args.hand_overs, 0), ("--compare", args.compare, 0))
+    for name, value, least in counts:
+        if value < least:
+            raise HoldfastError(f"{name} {value}", allowed=f"{least} or more", fix=f"{name} {max(least, 3)}", code=2)
+    target = args.out or state_dir() / "bench" / f"{ws.name}.svg"
+    if args.out and not target.parent.is_dir():
+        raise HoldfastError(f"--out {args.out}: no folder {target.parent}", fix=f"mkdir -p {target.parent}", code=2)
+    job(ws, wanted, [])  # what is wrong with the words is said before anything is connected
+    with _root(ws, progress) as sudo:
+        found = session.measure(_python(ws), job(ws, wanted, sudo), progress, name=ws.name, hint=remote.ssh_hint(ws))
+    if found["busy"] and not args.force:
+        who = ", ".join(found["busy"])
+        fix = "wait until it has ended, or add --force: bench then takes its turn behind it, and the figures suffer"
+        raise HoldfastError(f"{ws.name}: {who} is generating for somebody; nothing was measured", fix=fix)
+    made = report(ws, fitting.verdicts(ws), found, args.tokens)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(plot.svg(made.results, f"{ws.name}: decoding", made.min_roofline), encoding="utf-8")
+    return outcome(made, target)
+
+
+def outcome(made: Report, target: Path) -> Outcome:
+    """Exit code 1 when an instance or a comparison failed."""
+    return Outcome({**data(made), "plot": str(target)}, [*bench_table.lines(made), f"plot: {target}"], int(made.failed))
+
+
+def _lengths(text: str) -> tuple[int, ...]:
+    try:
+        found = tuple(sorted({int(word) for word in text.split(",")}))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} are no numbers; write 128,4096") from None
+    if found[0] < 32:
+        raise argparse.ArgumentTypeError(f"{found[0]} tokens: 32 or more, since the question alone has as many")
+    return found
+
+
+def _python(ws: Workstation) -> list[str]:
+    """What reads the program from its stdin on the machine, as the login user."""
+    if ws.local:
+        return [sys.executable, "-I", "-S", "-"]
+    return [*remote.ssh_words(ws), shlex.join(["python3", "-I", "-S", "-"])]
+
+
+@contextlib.contextmanager
+def _root(ws: Workstation, progress: Shown) -> Iterator[list[str]]:
+    """The words before a command that must be root there: the journal of a unit is not everybody's. Without cards nothing is
+    proved by it, and nobody is asked for a password."""
+    if not any(instance.gpus for instance in ws.instances.values()):
+        yield []
+        return
+    from holdfast.cli.askpass import answering
+
+    with answering(ws, progress) as (needed, environment):
+        asking = environment.get("HOLDFAST_ASKPASS", "")
+        yield [] if not needed else ["env", f"SUDO_ASKPASS={asking}", "sudo", "-A"] if asking else ["sudo", "-n"]
