@@ -30,6 +30,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return world.site(base={"ca_certificates": [str(pem)]})
 
 
+@pytest.fixture
+def required(site: dict[str, Any]) -> dict[str, Any]:
+    """The usual settings, for a machine that must compute on its cards."""
+    return {**site, "require_gpu": True}
+
+
 _CONVERGED: list[Machine] = []
 
 

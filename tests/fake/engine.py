@@ -32,7 +32,9 @@ from tests.fake import cards, debian, disk, models, software, systemd, tailnet, 
 from tests.fake.machine import CutOff, Machine
 
 from holdfast.components.models import operations
-from holdfast.operations import answers, packages, remote
+from holdfast.components.nvidia import converge
+from holdfast.components.nvidia import operations as nvidia
+from holdfast.operations import answers, packages, reboot, remote
 from holdfast.paths import ROOT
 from holdfast.settings.loader import profiles
 
@@ -118,6 +120,9 @@ def connected(machine: Machine) -> Iterator[None]:
         mock.patch.object(answers, "time", clock),
         mock.patch.object(operations, "time", clock),
         mock.patch.object(packages, "time", clock),
+        mock.patch.object(reboot, "time", clock),
+        mock.patch.object(converge, "time", clock),
+        mock.patch.object(nvidia, "time", clock),
     ):
         yield
 

@@ -3,62 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.fake import cards, engine, systemd, world
 from tests.fake.cards import KERNEL, NEWER
+from tests.fake.gpubox import CODER, bare, driven, notes, works
 from tests.fake.machine import Machine, differences
 from tests.fake.test_interrupted import shots
 
-from holdfast.components.nvidia.sources import KEYRING, KEYS, PREFERENCES, SOURCE
+from holdfast.components.nvidia.sources import KEYRING, PREFERENCES, SOURCE
 from holdfast.depot.record import RELEASE
-from holdfast.operations import reboot
 
 INSTALL, USE = "NVIDIA | Install the NVIDIA driver", "NVIDIA | Bring the NVIDIA driver into use"
-CODER = "ollama@coder.service"
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An Ollama that can use cards; and waiting takes no time."""
-    from holdfast.components.nvidia import converge, operations
-
-    world.record(RELEASE)
-    for module in (reboot, converge, operations):
-        monkeypatch.setattr(module, "time", engine.Clock())
-
-
-@pytest.fixture
-def required(site: dict[str, Any]) -> dict[str, Any]:
-    return {**site, "require_gpu": True}
-
-
-def bare(distribution: str = "debian", codename: str = "trixie", *, python: bool = False) -> Machine:
-    """Two cards that nouveau holds, and no driver."""
-    m = cards.insert(world.machine(distribution, codename, python=python), world.LEFT, world.RIGHT, driver="")
-    key = KEYS.get({"bookworm": "debian12", "trixie": "debian13"}.get(codename, ""))
-    m.driver.vendor_key = key.fingerprint if key else ""
-    return m
-
-
-def driven(site: dict[str, Any], **more: Any) -> Machine:
-    m = bare(**more)
-    done = engine.run(m, site)
-    assert not done.failed, done.errors
-    return m
-
-
-def notes(done: engine.Applied) -> str:
-    return "\n".join(str(event["message"]) for event in done.events if event["event"] == "note")
-
-
-def works(m: Machine) -> bool:
-    process = m.units[CODER].process
-    return (
-        m.module == m.library != "" and process is not None and "GPU-0000" in dict(process.env)["CUDA_VISIBLE_DEVICES"]
-    )
 
 
 @pytest.mark.parametrize(("distribution", "codename"), [*world.DISTRIBUTIONS, ("ubuntu", "resolute")])
@@ -130,85 +87,6 @@ def test_a_reload_that_is_refused_becomes_a_reboot(required: dict[str, Any]) -> 
     assert not done.failed and m.driver.boots == 2 and works(m)
 
 
-def test_a_generation_is_waited_for_and_one_that_does_not_end_is_not_cut(required: dict[str, Any]) -> None:
-    m = bare()
-    m.driver.busy, m.driver.busy_for = ["ollama@coder is answering"], 3
-    short = m.copy()
-    short.driver.busy_for = 10**6
-    done = engine.run(m, required)
-    assert not done.failed and m.driver.boots == 1
-    assert any(
-        "ollama@coder is answering" in str(event.get("what")) for event in done.events if event["event"] == "waiting"
-    )
-    done = engine.run(short, required)
-    assert done.failed and short.driver.boots == 0 and "not now: ollama@coder is answering" in done.errors[0]["message"]
-    assert not engine.run(short, {**required, "nvidia": {"reboot": "always"}}).failed
-    assert short.driver.boots == 1
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [({"nvidia": {"reboot": "never"}}, "nouveau holds the cards"), ({"local": True}, "cannot reboot and go on")],
-    ids=["never", "local"],
-)
-def test_a_reboot_that_is_left_to_a_person_is_exit_3_and_nothing_is_repeated(
-    settings: dict[str, Any], words: str, required: dict[str, Any]
-) -> None:
-    m = bare()
-    done = engine.run(m, {**required, **settings})
-    assert done.failed and m.driver.boots == 0
-    assert done.errors[0]["code"] == 3 and words in done.errors[0]["message"]
-    installed = [what for _, what in m.log if what.startswith("apt ")]
-    cards.reboots(m, None, "")  # type: ignore[arg-type]
-    m.driver.down = 0
-    done = engine.run(m, {**required, **settings})
-    assert not done.failed and works(m)
-    assert [what for _, what in m.log if what.startswith("apt ")] == installed
-
-
-def test_a_disk_that_asks_for_a_passphrase(required: dict[str, Any]) -> None:
-    m = bare()
-    m.driver.passphrases = ["root"]
-    done = engine.run(m, required)
-    assert done.failed and m.driver.boots == 0 and "passphrase" in done.errors[0]["message"]
-    assert "a disk asks for a passphrase" in notes(engine.run(bare_with(m), required, dry=True))
-
-
-def test_a_way_around_that_leads_back_here(
-    required: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Over SSH to one's own address."""
-    (tmp_path / "boot_id").write_text("boot-0\n")
-    monkeypatch.setattr(reboot, "BOOT_ID", str(tmp_path / "boot_id"))
-    m = bare()
-    done = engine.run(m, required)
-    assert done.failed and m.driver.boots == 0 and done.errors[0]["code"] == 3
-
-
-def bare_with(m: Machine) -> Machine:
-    new = bare(python=True)
-    new.driver.passphrases = m.driver.passphrases
-    return new
-
-
-def test_a_build_that_fails_leaves_apt_whole_and_says_which_line(required: dict[str, Any]) -> None:
-    m = bare()
-    m.driver.unbuildable = (KERNEL,)
-    done = engine.run(m, required)
-    assert done.failed and m.driver.boots == 0
-    assert m.driver.states == {} and "nvidia-kernel-dkms" not in m.packages
-    error = done.errors[0]
-    assert (
-        f"does not build for kernel {KERNEL}: nv-pci.c:237: error" in error["message"]
-        and "nvidia.source" in error["fix"]
-    )
-    # The cause is gone: the same command ends where it should.
-    m.driver.unbuildable = ()
-    done = engine.run(m, required)
-    assert not done.failed, done.errors
-    assert works(m) and m.driver.boots == 1
-
-
 def test_a_new_kernel_that_the_driver_does_not_build_for_is_taken_out_again(required: dict[str, Any]) -> None:
     m = driven(required)
     m.packages |= {f"linux-image-{NEWER}": "2", f"linux-headers-{NEWER}": "2"}
@@ -231,34 +109,8 @@ def test_a_newer_kernel_gets_its_headers_and_its_module_without_a_reboot(require
     assert engine.run(m, required).changed == []
 
 
-def test_secure_boot_needs_a_person_and_says_how(required: dict[str, Any]) -> None:
-    m = bare(python=True)
-    m.driver.secure_boot = True
-    assert "Secure Boot is on" in notes(engine.run(m, required, dry=True))
-    done = engine.run(m, required)
-    assert done.failed and m.driver.boots == 0
-    assert "needs_key" in done.errors[0]["message"] and "mokutil --import" in done.errors[0]["fix"]
-    prebuilt = bare("ubuntu", "noble", python=True)
-    prebuilt.driver.secure_boot = True
-    assert not engine.run(prebuilt, required).failed and works(prebuilt)
-
-
-def test_another_key_than_the_pinned_one_opens_nothing(required: dict[str, Any]) -> None:
-    m = bare("debian", "bookworm")
-    m.driver.vendor_key = "0" * 40
-    done = engine.run(m, required)
-    assert done.failed and "is key 0000" in done.errors[0]["message"]
-    assert SOURCE not in m.disk and KEYRING not in m.disk and m.library == ""
-
-
-def test_cards_that_no_driver_drives_stop_it_before_anything_is_changed(required: dict[str, Any]) -> None:
-    m = bare(python=True)
-    m.driver.device = "0x1180"
-    done = engine.run(m, required)
-    assert done.failed and m.log == [] and "no driver drives all" in done.errors[0]["message"]
-
-
 def test_a_driver_of_ones_own_that_works_is_left_alone(required: dict[str, Any]) -> None:
+    world.record(RELEASE)
     m = cards.insert(world.machine(), world.LEFT, world.RIGHT)
     done = engine.run(m, required)
     assert not done.failed and works(m) and m.library == "570.133.07"
