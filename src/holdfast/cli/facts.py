@@ -21,11 +21,12 @@ from pyinfra.context import ctx_host, ctx_state  # noqa: E402
 
 from holdfast.apply import connection  # noqa: E402
 from holdfast.apply.proxycommand import send_everything  # noqa: E402
+from holdfast.cli import driver  # noqa: E402
 from holdfast.components.base.facts import Room  # noqa: E402
 from holdfast.components.models import files as models  # noqa: E402
 from holdfast.components.models import pins  # noqa: E402
 from holdfast.components.models.facts import ModelStore  # noqa: E402
-from holdfast.components.nvidia.classify import classify  # noqa: E402
+from holdfast.components.nvidia.deploy import minimum  # noqa: E402
 from holdfast.components.nvidia.facts import NvidiaState  # noqa: E402
 from holdfast.components.ollama.instances import Instances  # noqa: E402
 from holdfast.components.tailscale.facts import TailnetNode  # noqa: E402
@@ -43,11 +44,8 @@ def units_of(ws: Workstation) -> list[str]:
 
 def read(host: Any, ws: Workstation) -> dict[str, Any]:
     """Everything, one round trip a fact."""
-    machine = NvidiaState.machine(host)
-    nvidia = None
-    if machine is not None:
-        finding = classify(machine, ws.addresses, ws.nvidia.minimum_driver)
-        nvidia = {"words": finding.words, "problems": list(finding.problems), "fix": finding.fix, "usable": finding.usable}
+    recorded = NvidiaState.read(host, root="/")
+    nvidia = None if recorded is None else {**driver.told(recorded, ws.addresses, minimum(ws)), "recorded": recorded}
     try:
         wanted = pins.pinned(ws)
     except HoldfastError:

@@ -28,13 +28,18 @@ def findings(name: str, found: Mapping[str, Any], *, require_gpu: bool, tailnet:
 
 def _undeclared(name: str, roles: Sequence[str]) -> Iterator[Finding]:
     for role in roles:
-        yield Finding(f"ollama@{role}.service: no instance of that name is declared", f"./holdfast up {name} removes it")
+        yield Finding(
+            f"ollama@{role}.service: no instance of that name is declared", f"./holdfast up {name} removes it"
+        )
 
 
 def _nvidia(nvidia: Mapping[str, Any] | None, required: bool) -> Iterator[Finding]:
-    if nvidia is not None and required and not nvidia["usable"]:
-        for problem in nvidia["problems"]:
-            yield Finding(f"GPU: {problem}", nvidia["fix"])
+    if nvidia is None or not required:
+        return  # the screen tells the driver's state in any case
+    for found in nvidia["findings"]:
+        yield Finding(f"GPU: {found['message']}", found["fix"])
+    if nvidia["state"] == "no_gpu" and not nvidia["findings"]:
+        yield Finding(f"GPU: {nvidia['reason']}", "is the card seated and powered? Without one set require_gpu: false")
 
 
 def _room(room: Mapping[str, Any] | None) -> Iterator[Finding]:

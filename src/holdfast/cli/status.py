@@ -9,11 +9,12 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from holdfast.cli import hosts, remote
+from holdfast.cli import driver, hosts, remote
 from holdfast.cli.findings import Finding, findings
 from holdfast.cli.outcome import Outcome
 from holdfast.cli.parser import add_host
@@ -32,6 +33,7 @@ each finding comes with its Fix.
 
   ./holdfast status gpu-box
   ./holdfast status                 the throw-away machine, while it runs
+  ./holdfast status --facts gpu-box.json    judge a state that was recorded (by status --json) anywhere
   ./holdfast status gpu-box --watch         first watch the models' download, from wherever it is, to its end
 """
 WATCH_S = 3.0  # a look is a connection of its own
@@ -40,10 +42,17 @@ WATCH_S = 3.0  # a look is a connection of its own
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = ABOUT
     add_host(parser, "a host of hosts.yml, or @local (default: the throw-away machine)")
-    parser.add_argument("--watch", action="store_true", help="show the models' download until it ends, one way or the other")
+    parser.add_argument(
+        "--facts", metavar="FILE", help="judge the driver's facts recorded in FILE; no machine is asked"
+    )
+    parser.add_argument(
+        "--watch", action="store_true", help="show the models' download until it ends, one way or the other"
+    )
 
 
 def run(args: argparse.Namespace, progress: Shown) -> Outcome:
+    if args.facts:
+        return replayed(Path(args.facts))
     ws = hosts.settings(hosts.chosen(args.host))
     with progress.phase("look"):
         found = read(ws)
@@ -54,6 +63,21 @@ def run(args: argparse.Namespace, progress: Shown) -> Outcome:
     return Outcome(data, screen(ws, found, wrong), 1 if wrong else 0)
 
 
+def replayed(file: Path) -> Outcome:
+    """What recorded facts say, wherever they were recorded."""
+    nvidia = driver.replay(file)
+    table = Table(show_header=False, title=str(file), title_justify="left")
+    driver.rows(table, nvidia)
+    wrong = [Finding(found["message"], found["fix"]) for found in nvidia["findings"]]
+    return Outcome({"facts": str(file), "nvidia": nvidia}, [table, *told(wrong)], 1 if wrong else 0)
+
+
+def told(wrong: list[Finding]) -> list[str]:
+    """The findings, and how many."""
+    out = [line for found in wrong for line in (f"wrong: {found.message}", f"  Fix: {found.fix}")]
+    return [*out, f"{len(wrong)} findings" if wrong else "nothing is wrong"]
+
+
 def read(ws: Workstation) -> dict[str, Any]:
     """What holdfast.cli.facts prints. Raises HoldfastError."""
     words = [sys.executable, "-m", "holdfast.cli.facts", ws.name]
@@ -62,7 +86,9 @@ def read(ws: Workstation) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
         said = "; ".join([line for line in done.stderr.splitlines() if line.strip()][-3:])
-        raise HoldfastError(f"{ws.name} could not be read: {said}", fix=f"can you log in? {remote.ssh_hint(ws)}") from None
+        raise HoldfastError(
+            f"{ws.name} could not be read: {said}", fix=f"can you log in? {remote.ssh_hint(ws)}"
+        ) from None
     if "error" in found:
         fix = found["error"].get("fix") or f"can you log in yourself? {remote.ssh_hint(ws)}"
         raise HoldfastError(found["error"]["message"], fix=fix)
@@ -92,9 +118,8 @@ def watch(ws: Workstation, found: dict[str, Any], progress: Shown, every_s: floa
 
 def screen(ws: Workstation, found: dict[str, Any], wrong: list[Finding]) -> list[Any]:
     """The same for a person."""
-    nvidia = found["nvidia"] or {"words": "unknown (no python3 there yet)"}
     table = Table(show_header=False, title=ws.name, title_justify="left")
-    table.add_row("GPUs", nvidia["words"])
+    driver.rows(table, found["nvidia"])
     for unit, state in found["units"].items():
         state = state or {}
         words = f"{state.get('ActiveState', '?')}, {state.get('UnitFileState') or 'no unit file'}"
@@ -106,11 +131,9 @@ def screen(ws: Workstation, found: dict[str, Any], wrong: list[Finding]) -> list
         table.add_row(model, "in the store, not declared")
     node = found["tailnet"]
     if ws.tailscale.enabled:
-        table.add_row("tailnet", f"{node['name'] or '-'} {' '.join(node['addresses'])} {node['backend'] or 'not installed'}")
+        table.add_row(
+            "tailnet", f"{node['name'] or '-'} {' '.join(node['addresses'])} {node['backend'] or 'not installed'}"
+        )
     for path, space in ((found["room"] or {}).get("disks") or {}).items():
         table.add_row(f"room on {path}", f"{mib(space['free'])} of {mib(space['total'])} free")
-    out: list[Any] = [table]
-    for finding in wrong:
-        out += [f"wrong: {finding.message}", f"  Fix: {finding.fix}"]
-    out.append(f"{len(wrong)} findings" if wrong else "nothing is wrong")
-    return out
+    return [table, *told(wrong)]

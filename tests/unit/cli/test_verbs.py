@@ -9,10 +9,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import yaml
 
 from holdfast.apply.result import Result
-from holdfast.cli import hosts, init, plan, remote, test, verify
+from holdfast.cli import hosts, plan, remote, test, verify
 from holdfast.cli.findings import findings
 from holdfast.cli.show import Plain
 from holdfast.cli.verify_report import name_of
@@ -21,7 +20,7 @@ from holdfast.operations.unit import read_unit
 from holdfast.settings.loader import resolve
 
 WELL: dict[str, Any] = {
-    "nvidia": {"words": "", "problems": ["no driver"], "fix": "install it", "usable": False},
+    "nvidia": {"state": "absent", "findings": [{"message": "no driver", "fix": "install it"}]},
     "units": {"ollama@coder.service": {"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "enabled"}},
     "undeclared": [],
     "models": {"active": "inactive", "models": {"m": {"state": "present", "bytes": 1}}, "undeclared": []},
@@ -66,7 +65,13 @@ def test_an_instance_that_nobody_declared_is_told() -> None:
 
 
 def test_a_plan_shows_a_diff_and_never_a_secret() -> None:
-    open_file = {"path": "/etc/x", "secret": False, "before": "a\nb\n", "after": "a\nc\n", "attributes": {"mode": ["644", "600"]}}
+    open_file = {
+        "path": "/etc/x",
+        "secret": False,
+        "before": "a\nb\n",
+        "after": "a\nc\n",
+        "attributes": {"mode": ["644", "600"]},
+    }
     text = "\n".join(plan.shown(open_file))
     assert "/etc/x: mode 644 -> 600" in text
     assert "\n-b\n+c" in text
@@ -74,7 +79,9 @@ def test_a_plan_shows_a_diff_and_never_a_secret() -> None:
     assert "Canary" not in "\n".join(plan.shown(secret))
 
 
-def test_only_a_throw_away_machine_has_models_whose_words_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_a_throw_away_machine_has_models_whose_words_are_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from holdfast.lab import state
 
     monkeypatch.setattr(state, "running", lambda: [SimpleNamespace(name="lab", models={"coder": "hello"})])
@@ -181,32 +188,3 @@ def test_plain_progress_keeps_seconds_and_says_when_a_phase_failed() -> None:
     assert out.getvalue().splitlines()[:2] == ["outer ...", "  inner ..."]
     assert "inner: failed after 0.0 s" in out.getvalue()
     assert "hidden" not in out.getvalue()
-
-
-def test_init_writes_a_block_that_the_loader_takes_and_keeps_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "hosts.yml"
-    monkeypatch.setenv("HOLDFAST_HOSTS", str(file))
-    file.write_text("# mine\nbox: {profile: cpu}\n# a word about other\nother:\n  profile: cpu\n")
-    seen = {"cards": ["0000:01:00.0", "0000:21:00.0"], "user": "ada", "ssh": {"hostname": "10.0.0.1"}, "local": False}
-    found = init.block("box", seen, SimpleNamespace(login_user=""))
-    resolve({**found, "name": "box"})
-    init.write("box", found)
-    text = file.read_text()
-    assert "# a word about other" in text
-    document = yaml.safe_load(text)
-    assert document["box"] == found
-    assert document["other"] == {"profile": "cpu"}
-    assert found["gpus"] == {"left": "01:00.0", "right": "21:00.0"}
-
-
-def test_init_asks_for_the_account_when_root_logs_in() -> None:
-    with pytest.raises(HoldfastError) as caught:
-        init.block("box", {"cards": [], "user": "root", "ssh": {}, "local": False}, SimpleNamespace(login_user=""))
-    assert caught.value.code == 2
-
-
-def test_an_address_for_init() -> None:
-    assert init.ssh_of("ada@192.168.1.20:2222") == {"hostname": "192.168.1.20", "user": "ada", "port": 2222}
-    assert init.ssh_of("[fd77::1]") == {"hostname": "fd77::1"}
-    with pytest.raises(HoldfastError):
-        init.ssh_of("a b")

@@ -1,0 +1,59 @@
+"""What `status` says of cards and driver: from the machine, or from facts that were recorded anywhere. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from holdfast.components.nvidia.classify import classify, findings
+from holdfast.components.nvidia.facts import from_json
+from holdfast.components.nvidia.options import Options
+from holdfast.errors import HoldfastError
+
+
+def told(recorded: Mapping[str, Any], declared: Mapping[str, str], minimum: int) -> dict[str, Any]:
+    """The finding as JSON. ``recorded``: what the driver's fact read; ``declared``: name -> PCI address of the cards;
+    ``minimum``: a driver branch (550). Raises ValueError for what is no recording."""
+    machine = from_json(recorded)
+    found = classify(machine, declared, minimum)
+    kernels = {"running": machine.kernel, "next": machine.next_kernel}
+    return {
+        "state": found.state, "words": found.words, "reason": found.reason, "usable": found.usable,
+        "notes": list(found.notes), "kernels": kernels,
+        "findings": [{"message": message, "fix": fix} for message, fix in findings(machine, declared, minimum)],
+    }  # fmt: skip
+
+
+def rows(table: Table, nvidia: Mapping[str, Any] | None) -> None:
+    """The lines of the one screen."""
+    if nvidia is None:
+        table.add_row("GPUs", "unknown (no python3 there yet)")
+        return
+    table.add_row("GPUs", nvidia["words"])
+    if nvidia["state"] != "no_gpu":
+        table.add_row("driver", f"{nvidia['state']}: {nvidia['reason']}")
+        running, following = nvidia["kernels"]["running"], nvidia["kernels"]["next"]
+        table.add_row("kernel", f"{running}" + (f"; next boot: {following}" if following not in ("", running) else ""))
+    for note in nvidia["notes"]:
+        table.add_row("", note)
+
+
+def replay(file: Path) -> dict[str, Any]:
+    """The finding for recorded facts: what `status HOST --json` printed, or its ``nvidia.recorded`` alone. The minimum is
+    the settings' default, and no card is declared. Raises HoldfastError."""
+    fix = "./holdfast status HOST --json > FILE records one"
+    try:
+        document = json.loads(file.read_text("utf-8"))
+        inner = document.get("nvidia", document)
+        minimum: int = Options().minimum_driver
+        return told(inner.get("recorded", inner), {}, minimum)
+    except OSError as error:
+        raise HoldfastError(f"--facts {file}: {error.strerror}", fix=fix, code=2) from None
+    except (ValueError, AttributeError, TypeError) as error:
+        raise HoldfastError(
+            f"--facts {file}: {error}", allowed="a machine's recorded facts as JSON", fix=fix, code=2
+        ) from None

@@ -1,0 +1,54 @@
+"""What `status` says of the driver, from facts recorded anywhere."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.unit.nvidia.states import STATES
+from tests.unit.nvidia.trees import READY, Files, tree
+
+from holdfast.cli.main import run
+from holdfast.components.nvidia.facts import read_machine
+
+
+def recorded(folder: Path, files: Files) -> Path:
+    """What the driver's fact reads in a folder that looks like a machine, as a file."""
+    file = folder / "facts.json"
+    file.write_text(json.dumps(read_machine(str(tree(folder / "root", files)))))
+    return file
+
+
+@pytest.mark.parametrize("name", ["nothing installed", "installed, nouveau holds it", "nothing loaded"])
+def test_a_recorded_state_is_explained_with_its_fix(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files, state, reason, fix = STATES[name]
+    assert run(["status", "--facts", str(recorded(tmp_path, files))]) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"{state}:" in said and reason in said and fix in said and "Fix:" in said
+
+
+def test_a_driver_that_is_ready_is_no_finding_and_status_json_is_a_recording(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = recorded(tmp_path, READY)
+    file.write_text(json.dumps({"host": "elsewhere", "nvidia": {"recorded": json.loads(file.read_text())}}))
+    assert run(["status", "--facts", str(file), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["nvidia"]["state"] == "ready" and answer["nvidia"]["findings"] == []
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"nvidia": 3}', '{"nvidia": {"recorded": {"gpus": 1}}}'])
+def test_what_is_no_recording_is_one_clear_error(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "facts.json"
+    file.write_text(text)
+    assert run(["status", "--facts", str(file)]) == 2
+    said = capsys.readouterr().err
+    assert str(file) in said and "Fix:" in said and "unexpected" not in said
+
+
+def test_a_file_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["status", "--facts", str(tmp_path / "none.json")]) == 2
+    assert "No such file" in capsys.readouterr().err
