@@ -72,7 +72,7 @@ def _rows(asked: Asked, role: str, verdict: Verdict) -> list[tuple[str, ...]]:
             for n, (name, card) in enumerate(zip(names, cards, strict=True))
         ]  # fmt: skip
     most = str(verdict.largest_context or "none")
-    speed = f"{verdict.speed:.1f} to {verdict.speed_full:.1f}"
+    speed = f"{verdict.speed:.1f} to {verdict.speed_full:.1f}" if verdict.speed else "-"
     last = (f"{asks} of {most}", word, speed)
     return [
         (role if not n else "", *_part(asked, gpu), *(last if not n else ("", "", "")))

@@ -62,7 +62,8 @@ class Gpu(Section):
 
     def kind(self, default: str) -> Card | None:
         """The card; ``default`` is the machine's. None where nobody said which it is."""
-        known = CARDS.get(self.card or default)
+        # One with a memory of its own and no kind is not taken for the machine's usual one: neither by name nor by speed.
+        known = CARDS.get(self.card or ("" if self.vram_mib else default))
         speed = self.bandwidth_gb_s or (known.bandwidth_gb_s if known else 0.0)
         if self.vram_mib is not None:
             known = custom(self.vram_mib, speed, known.name if known else "")

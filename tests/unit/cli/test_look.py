@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from holdfast.cli import init, pci, remote, summary
+from holdfast.cli import pci, remote, summary
 from holdfast.errors import HoldfastError
 from holdfast.paths import ROOT
 from holdfast.settings.loader import resolve
@@ -69,7 +69,9 @@ def local(port: int) -> Any:
     site = {"name": "box", "profile": "cpu", "login_user": "ada", "local": True, "tailscale": {"enabled": False}}
     ws = resolve(site)
     one = ws.instances["coder"].model_copy(update={"port": port, "model": MODEL})
-    return ws.model_copy(update={"instances": {"coder": one}, "open_webui": ws.open_webui.model_copy(update={"port": port})})
+    return ws.model_copy(
+        update={"instances": {"coder": one}, "open_webui": ws.open_webui.model_copy(update={"port": port})}
+    )
 
 
 @pytest.fixture
@@ -92,12 +94,16 @@ def test_a_machine_is_seen_as_it_answers(port: int, tailscale: None) -> None:
     assert Servers.asked[0][1]["options"] == {"num_predict": 1}
 
 
-def test_a_computer_without_a_tailnet_has_an_empty_one(port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_computer_without_a_tailnet_has_an_empty_one(
+    port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert summary.look(local(port))["tailnet"] == {"name": "", "online": False, "ipv4": "", "ipv6": ""}
 
 
-@pytest.mark.parametrize(("broken", "says"), [("generate", "the coder on box does not answer"), ("health", "HTTP status 500")])
+@pytest.mark.parametrize(
+    ("broken", "says"), [("generate", "the coder on box does not answer"), ("health", "HTTP status 500")]
+)
 def test_what_does_not_answer_is_named(broken: str, says: str, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Servers, "broken", broken)
     with pytest.raises(HoldfastError, match=says) as caught:
@@ -119,20 +125,6 @@ def test_cards_of_a_machine_are_read_as_the_apply_reads_them(monkeypatch: pytest
     assert isinstance(pci.has_nvidia(), bool), "this computer's own bus can be read"
 
 
-def test_init_looks_at_a_machine_over_ssh_with_the_same_reader(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-
-    def run(ws: Any, command: list[str], **given: Any) -> Any:
-        asked.append(remote.ssh_words(ws)[-1])
-        text = "ada\n" if command == ["id", "-un"] else "card 0000:01:00.0 0x030000\nend\n"
-        return subprocess.CompletedProcess(command, 0, text, "")
-
-    monkeypatch.setattr(remote, "run", run)
-    args: Any = type("Args", (), {"host": "box", "ssh": "ada@10.0.0.1"})
-    seen = init.look(args, "box")
-    assert (seen["cards"], seen["user"], set(asked)) == (["0000:01:00.0"], "ada", {"10.0.0.1"})
-
-
 def readers(folder: Path) -> list[str]:
     """Where code of ``folder`` reads a machine by itself: a reader that is sent there, or a fact of its own."""
     found = []
@@ -140,12 +132,17 @@ def readers(folder: Path) -> list[str]:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.ClassDef) and any("Fact" in ast.unparse(base) for base in node.bases):
                 found.append(f"{path.name}: class {node.name}")
-            elif isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in ("program", "python_command"):
+            elif isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in (
+                "program",
+                "python_command",
+            ):
                 found.append(f"{path.name}: {ast.unparse(node.func)}()")
     return found
 
 
 def test_the_command_line_has_no_reader_of_its_own() -> None:
     components = readers(ROOT / "src" / "holdfast" / "components")
-    assert "facts.py: class TailnetNode" in components and "operations.py: program()" in components, "the search is blind"
+    assert "facts.py: class TailnetNode" in components and "operations.py: program()" in components, (
+        "the search is blind"
+    )
     assert readers(ROOT / "src" / "holdfast" / "cli") == []

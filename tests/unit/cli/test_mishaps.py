@@ -9,14 +9,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from holdfast.cli import init, test
+from holdfast.cli import test
 from holdfast.cli.main import run
-from holdfast.errors import HoldfastError
 from holdfast.paths import ROOT, hosts_file
 
 HOSTS = "gpu-box: {profile: cpu, login_user: ada, tailscale: {enabled: false}}\n"
@@ -52,7 +50,9 @@ def test_a_home_that_cannot_be_written_is_an_error_with_a_way_out(
     assert run(["down"]) == 1
     err = capsys.readouterr().err
     assert f"{place} cannot be used: {os.strerror(number)}" in err
-    assert err.splitlines()[-1] == f"Fix: let XDG_STATE_HOME name a folder that you may write to (now {alone / 'state'})"
+    assert (
+        err.splitlines()[-1] == f"Fix: let XDG_STATE_HOME name a folder that you may write to (now {alone / 'state'})"
+    )
     assert "unexpected" not in err and not (place / "logs" / "fault.log").exists()
 
 
@@ -98,42 +98,6 @@ def test_a_closed_output_is_no_fault() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_init_says_before_it_looks_that_hosts_yml_cannot_be_written(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    looked = []
-    monkeypatch.setattr(init, "look", lambda args, name: looked.append(name))
-    args = SimpleNamespace(host="@local", name="box", ssh="", login_user="", yes=False)
-    progress: Any = None
-    monkeypatch.setenv("HOLDFAST_HOSTS", str(alone / "nowhere" / "hosts.yml"))
-    with pytest.raises(HoldfastError) as caught:
-        init.run(args, progress)
-    assert f"there is no folder {alone / 'nowhere'}" in str(caught.value) and "HOLDFAST_HOSTS" in caught.value.fix
-    monkeypatch.setenv("HOLDFAST_HOSTS", str(alone / "hosts.yml"))
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
-    with pytest.raises(HoldfastError) as caught:
-        init.run(args, progress)
-    assert caught.value.where == str(alone) and caught.value.code == 1
-    assert looked == []
-
-
-def test_init_whose_disk_fails_while_it_writes(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: Any, **__: Any) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(HoldfastError, match=r"hosts\.yml cannot be written: No space left on device"):
-        init.write("box", {"profile": "cpu"})
-    assert (alone / "hosts.yml").read_text() == HOSTS
-
-
-def test_init_of_a_second_local_host_is_refused(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (alone / "hosts.yml").write_text("here: {profile: cpu, login_user: ada, local: true}\n")
-    monkeypatch.setattr(init, "look", lambda args, name: pytest.fail("the machine was looked at"))
-    args = SimpleNamespace(host="@local", name="box", ssh="", login_user="", yes=False)
-    with pytest.raises(HoldfastError, match="2 hosts: here, box") as caught:
-        init.run(args, None)  # type: ignore[arg-type]
-    assert caught.value.code == 2
-
-
 def test_the_lab_rung_without_root_is_refused_before_anything_runs(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -165,7 +129,9 @@ def test_a_relative_hosts_file_is_where_the_person_stands(alone: Path, monkeypat
     assert hosts_file() == ROOT / "hosts.yml"
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"host": 1, "values": {}}', '{"host": "gpu-box", "values": 3}', "nul\u00e9"])
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "{}", '{"host": 1, "values": {}}', '{"host": "gpu-box", "values": 3}', "nul\u00e9"]
+)
 def test_garbage_in_holdfast_set_is_named(
     text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
