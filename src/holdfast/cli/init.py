@@ -76,7 +76,7 @@ def run(args: argparse.Namespace, progress: Shown) -> Outcome:
     one_local({**known, name: {"local": args.host == "@local"}}, str(file))
     init_file.writable(file)
     if name in known and not args.yes and not init_file.can_ask():
-        raise refused(name, file)
+        raise refused(name, args.host, file)
     with progress.phase("look"):
         seen = look(args, name)
     cards = init_cards.identify(seen["slots"], given, asker(progress))
@@ -214,11 +214,11 @@ def name_of(args: argparse.Namespace) -> str:
     return str(name)
 
 
-def refused(name: str, file: Path) -> HoldfastError:
+def refused(name: str, host: str, file: Path) -> HoldfastError:
     """There is a block, and nobody who could say yes."""
     fix = (
         f"./holdfast init {name} --update changes only what has to; --yes replaces the block; or write another file: "
-        f"HOLDFAST_HOSTS=other.yml ./holdfast init {name}"
+        f"HOLDFAST_HOSTS=other.yml ./holdfast init {host}"
     )
     return HoldfastError(f"{name} is in {file} already", where=str(file), fix=fix)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from holdfast.cli.init_edit import drop, put
 from holdfast.components.ollama.options import Instance
 from holdfast.errors import HoldfastError
 from holdfast.fit import Card, judge
-from holdfast.fit.choose import choose
+from holdfast.fit.choose import Seat, choose
 from holdfast.fit.judge import Demand, holds
 from holdfast.fit.nearest import nearest
 from holdfast.fit.reasons import reasons
@@ -122,9 +123,13 @@ def _instances(
 ) -> tuple[list[Change], list[str]]:
     """What changes under `instances`, and why: as little as makes everything fit; with more cards, the best for all of them."""
     models = {role: candidates(role) for role in ROLES}
-    choice = choose(list(gpus.values()), models["coder"], models["reasoner"])
+
+    @functools.cache
+    def best() -> tuple[dict[str, Seat], dict[str, str]]:
+        choice = choose(list(gpus.values()), models["coder"], models["reasoner"])
+        return dict(zip(ROLES, (choice.coder, choice.reasoner), strict=True)), reasons(choice, at)
+
     at = {found.address: name for name, found in gpus.items()}
-    seats, said = dict(zip(ROLES, (choice.coder, choice.reasoner), strict=True)), reasons(choice, at)
     cards = {name: found.card for name, found in gpus.items()}
     changes: list[Change] = []
     why = []
@@ -138,6 +143,7 @@ def _instances(
         if ours and not grown and kept and _fits(one, kept, cards):
             new, reason = {"gpus": kept}, f"{role}: it fits on the cards that are left"
         elif ours:
+            seats, said = best()
             new, reason = wanted(seats[role], at), said[role]
             if one.gpus:
                 # A context or a cache that a person has set is kept where it fits.

@@ -116,7 +116,7 @@ def test_the_cache_in_4_bits_where_the_model_would_not_be_possible_otherwise() -
     assert "4 bits" in reasons(found, {"0000:01:00.0": "card"})["coder"]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(slots(), st.integers(0, 5))
 def test_any_machine(found: list[Slot], seed: int) -> None:
     boards = list(init_cards.identify(found, {}, lambda slot: "").boards)
