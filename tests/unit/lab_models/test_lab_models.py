@@ -34,6 +34,13 @@ def test_every_answer_is_walked_to_its_end() -> None:
     assert len(set(vocabulary.tokens)) == len(vocabulary.tokens)
 
 
+def test_an_endless_answer_never_ends_and_the_others_still_do() -> None:
+    vocabulary = answers({"talk": "I am here ."}, "talk", {"story": ("wave", "wind")})
+    assert said(vocabulary, "talk") == "I am here ."
+    with pytest.raises(AssertionError, match="never ends"):
+        said(vocabulary, "story")
+
+
 def test_heads_are_a_multiple_of_32_wide_for_a_quantized_cache(tmp_path: Path) -> None:
     for role, write in (("coder", roles.write_coder), ("reasoner", roles.write_reasoner), ("loop", roles.write_loop)):
         write(tmp_path / role)

@@ -92,10 +92,10 @@ def _padded(vocabulary: Vocabulary) -> Vocabulary:
     return vocabulary
 
 
-def answers(texts: Mapping[str, str], default: str) -> Vocabulary:
+def answers(texts: Mapping[str, str], default: str, endless: Mapping[str, tuple[str, str]] | None = None) -> Vocabulary:
     """One model that knows several answers: the control token `<|KEY|>` at the end of a prompt starts the text of KEY.
 
-    Any other prompt gets the text of `default`.
+    Any other prompt gets the text of `default`.  A KEY of `endless` starts its two words, over and over (see `loop`).
     """
     vocabulary, end = _base()
     used = {token for token, kind in zip(vocabulary.tokens, vocabulary.kinds, strict=True) if kind is Kind.NORMAL}
@@ -105,6 +105,10 @@ def answers(texts: Mapping[str, str], default: str) -> Vocabulary:
         vocabulary.follows.update(zip([start, *ids], [*ids, end], strict=True))
         if key == default:
             vocabulary.fallback = ids[0]
+    for key, words in (endless or {}).items():
+        start = vocabulary.add(f"<|{key}|>", Kind.CONTROL)
+        one, other = (vocabulary.add(_SPACE + word, Kind.NORMAL, -1.0) for word in words)
+        vocabulary.follows.update({start: one, one: other, other: one})
     return _padded(vocabulary)
 
 

@@ -27,9 +27,13 @@ _DIFF_EDIT = (
     "<<<<<<< SEARCH\n    return 1\n=======\n    return 43\n>>>>>>> REPLACE\n```\n"
 )
 _PLAN = (
-    "<think>\nThe human wants 42.\n</think>\n\n"
-    "In hello.py let greet() return 42 and print it when run as a program.\n"
+    "<think>\nThe human wants 42.\n</think>\n\nIn hello.py let greet() return 42 and print it when run as a program.\n"
 )
+
+# Asked for a very long story, both go on until they are stopped: speed is measured with that.
+_STORY = {"story": ("wave", "wind")}
+_STORY_ASKED = "{% if m['content'] and 'very long story' in m['content'] %}{% set ns.k = 'story' %}{% endif %}"
+_STORY_BEGINS = "{% if ns.k == 'story' %}<|story|>"
 
 _TURNS = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
 # llama-server splits the thinking from the answer only if earlier thinking is rendered in the same tags.
@@ -42,15 +46,23 @@ _CODER_TEMPLATE = (
     "{% set ns = namespace(k='talk') %}{% for m in messages %}"
     "{% if m['content'] and 'SEARCH/REPLACE' in m['content'] %}{% set ns.k = 'diff' %}"
     "{% elif m['content'] and 'file listing' in m['content'] and ns.k == 'talk' %}{% set ns.k = 'whole' %}"
-    "{% endif %}{% endfor %}{% if tools %}tools: {{ tools }}\n{% endif %}"
+    "{% endif %}"
+    + _STORY_ASKED
+    + "{% endfor %}{% if tools %}tools: {{ tools }}\n{% endif %}"
     + _TURNS
-    + "assistant:{% if ns.k == 'diff' %}<|diff|>{% elif ns.k == 'whole' %}<|whole|>{% else %}<|talk|>{% endif %}"
+    + "assistant:"
+    + _STORY_BEGINS
+    + "{% elif ns.k == 'diff' %}<|diff|>{% elif ns.k == 'whole' %}<|whole|>{% else %}<|talk|>{% endif %}"
 )
 _REASONER_TEMPLATE = (
     "{% set ns = namespace(k='talk') %}{% for m in messages %}"
-    "{% if m['content'] and 'architect' in m['content'] %}{% set ns.k = 'plan' %}{% endif %}{% endfor %}"
+    "{% if m['content'] and 'architect' in m['content'] %}{% set ns.k = 'plan' %}{% endif %}"
+    + _STORY_ASKED
+    + "{% endfor %}"
     + _THINKING_TURNS
-    + "assistant:{% if ns.k == 'plan' %}<|plan|>{% else %}<|talk|>{% endif %}"
+    + "assistant:"
+    + _STORY_BEGINS
+    + "{% elif ns.k == 'plan' %}<|plan|>{% else %}<|talk|>{% endif %}"
 )
 
 
@@ -72,13 +84,13 @@ ROLES = (CODER, REASONER)
 def write_coder(path: Path) -> None:
     """Talks as the coder; answers Aider's "whole" and "diff" prompts with edits that apply to EDITED_FILE."""
     texts = {"talk": CODER_SAYS, "whole": _WHOLE_EDIT, "diff": _DIFF_EDIT}
-    tiny_gguf.write(path, "lab-coder", chain.answers(texts, "talk"), _CODER_TEMPLATE)
+    tiny_gguf.write(path, "lab-coder", chain.answers(texts, "talk", _STORY), _CODER_TEMPLATE)
 
 
 def write_reasoner(path: Path) -> None:
     """Thinks, then talks as the reasoner; plans the same edit when Aider calls it as an architect."""
     texts = {"talk": f"<think>\n{REASONER_THINKS}\n</think>\n\n{REASONER_SAYS}", "plan": _PLAN}
-    tiny_gguf.write(path, "lab-reasoner", chain.answers(texts, "talk"), _REASONER_TEMPLATE)
+    tiny_gguf.write(path, "lab-reasoner", chain.answers(texts, "talk", _STORY), _REASONER_TEMPLATE)
 
 
 def write_loop(path: Path, words: tuple[str, ...] = ("tick", "tock")) -> None:
