@@ -59,7 +59,7 @@ def data(made: Report) -> dict[str, Any]:
             {
                 "role": cost.role, "against": cost.against, "by": cost.by, "ratio": round(cost.ratio.median, 4),
                 "interval": [round(cost.ratio.low, 4), round(cost.ratio.high, 4)], "rounds": cost.ratio.count,
-                "target": cost.target or None, "state": cost.state,
+                "target": cost.target or None, "others": round(cost.others, 3), "state": cost.state,
             }
             for cost in made.costs
         ],

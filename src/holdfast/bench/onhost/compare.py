@@ -13,47 +13,74 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from holdfast.bench.onhost import machine
-from holdfast.bench.onhost.client import PATIENCE_S, Failed, ask, generate, question, words_for
+from holdfast.bench.onhost.client import PATIENCE_S, Failed, ask, generate, question, unload, words_for
 
 _LENGTH = 128  # tokens of the prompt
+_LONGER = 4  # times the tokens of the other runs: what is compared differs little
+_BLOCKS = 4
 _START_S = 120.0
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def compare(role: str, one: dict[str, Any], job: dict[str, Any], tell: Any) -> dict[str, Any]:
-    """Rounds of one generation each, by turns, in changing order.
+    """Rounds of one generation each, by turns, in changing order; in blocks, each with processes of its own.
 
     ``rounds``: for each the tokens a second of the decode as the server reports it and by this clock over the whole request,
-    of unit, plain and bare. ``problem`` where there is nothing to compare with.
+    of unit, plain and bare. ``others``: the share of the processor that went to others meanwhile. ``problem`` where there is
+    nothing to compare with.
     """
-    port, model = one["port"], one["model"]
+    rounds: list[dict[str, dict[str, float]]] = []
+    others: list[float] = []
     try:
-        words = words_for(port, model, [_LENGTH])[_LENGTH]  # it is loaded then
-        command = command_of(machine.processes(one["unit"]))
-        with contextlib.ExitStack() as stack:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="holdfast-bench-"))
-            environment = read_environment(one["environment"])
-            plain = stack.enter_context(ollama(folder, environment))
-            bare = stack.enter_context(llama_server(folder, command, environment))
-            ways: dict[str, Callable[[], dict[str, float]]] = {
-                "unit": lambda: generate(port, model, words, job["tokens"]),
-                "plain": lambda: generate(plain, model, words, job["tokens"]),
-                "bare": lambda: complete(bare, words, job["tokens"]),
-            }
-            for way in ways.values():
-                way()
-            names, rounds = list(ways), []
-            for number in range(job["compare"]):
-                tell("step", n=number + 1, of=job["compare"], label=f"{role}: unit, plain Ollama, bare llama-server")
-                names = names[1:] + names[:1]
-                seen = {name: ways[name]() for name in names}
-                rounds.append({name: rates(seen[name]) for name in ways})
+        words = words_for(one["port"], one["model"], [_LENGTH])[_LENGTH]
+        blocks = min(_BLOCKS, job["compare"])
+        for block in range(blocks):
+            count = job["compare"] // blocks + (block < job["compare"] % blocks)
+            tell("note", text=f"{role}: block {block + 1} of {blocks}: unit, plain Ollama, bare llama-server by turns")
+            begin = partial(told, role, job["compare"], len(rounds), tell)
+            seen, share = together(one, words, job["tokens"] * _LONGER, count, begin)
+            rounds, others = rounds + seen, [*others, share]
     except (Failed, OSError, ValueError) as error:
         return {"role": role, "problem": str(error) or type(error).__name__, "rounds": []}
-    return {"role": role, "problem": "", "rounds": rounds}
+    return {"role": role, "problem": "", "rounds": rounds, "others": sum(others) / len(others)}
+
+
+def told(role: str, of: int, before: int, tell: Any, number: int) -> None:
+    tell("step", n=before + number + 1, of=of, label=f"{role}: comparison")
+
+
+def together(
+    one: dict[str, Any], words: int, tokens: int, count: int, begin: Any
+) -> tuple[list[dict[str, dict[str, float]]], float]:
+    """One block: all three are loaded anew, for where a process happens to lie on the processor decides much."""
+    port, model = one["port"], one["model"]
+    unload(port, model)
+    generate(port, model, 1, 1)
+    command = command_of(machine.processes(one["unit"]))
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="holdfast-bench-"))
+        environment = read_environment(one["environment"])
+        plain = stack.enter_context(ollama(folder, environment))
+        bare = stack.enter_context(llama_server(folder, command, environment))
+        ways: dict[str, Callable[[], dict[str, float]]] = {
+            "unit": lambda: generate(port, model, words, tokens),
+            "plain": lambda: generate(plain, model, words, tokens),
+            "bare": lambda: complete(bare, words, tokens),
+        }
+        for way in ways.values():
+            way()
+        others = machine.Others(one["unit"])
+        names, rounds = list(ways), []
+        for number in range(count):
+            begin(number)
+            names = names[1:] + names[:1]
+            seen = {name: ways[name]() for name in names}
+            rounds.append({name: rates(seen[name]) for name in ways})
+        return rounds, others.share()
 
 
 def rates(seen: dict[str, float]) -> dict[str, float]:

@@ -46,15 +46,49 @@ def working(unit: str, seconds: float = 1.0) -> float:
 
 
 def _ticks(unit: str) -> dict[int, int]:
-    out = {}
-    for pid, words in processes(unit).items():
-        try:
-            with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-                fields = file.read().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if "--model" in words:
-            out[pid] = int(fields[11]) + int(fields[12])
+    return {pid: _used(pid) for pid, words in processes(unit).items() if "--model" in words}
+
+
+class Others:
+    """How much of the processor goes to others from here to ``share``: between 0 and 1 of all of it."""
+
+    def __init__(self, unit: str) -> None:
+        self.own = {*processes(unit), *_descendants(os.getpid())}
+        self.begin = self._now()
+
+    def share(self) -> float:
+        """What neither the unit nor anything that we have started used, and what the host of a virtual machine took away."""
+        busy, all_of_it, own = (after - before for after, before in zip(self._now(), self.begin, strict=True))
+        return max(0.0, (busy - own) / all_of_it) if all_of_it else 0.0
+
+    def _now(self) -> tuple[int, int, int]:
+        with open("/proc/stat", encoding="ascii") as file:
+            user, nice, system, idle, wait, *rest = map(int, file.readline().split()[1:9])
+        busy = user + nice + system + sum(rest)
+        return busy, busy + idle + wait, sum(_used(pid) for pid in self.own)
+
+
+def _used(pid: int) -> int:
+    """Ticks of the processor; 0 for a process that is gone."""
+    fields = _stat(pid)
+    return int(fields[11]) + int(fields[12]) if fields else 0
+
+
+def _stat(pid: int) -> list[str]:
+    """Fields of /proc/PID/stat from the state on."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def _descendants(pid: int) -> list[int]:
+    """It, its children, theirs."""
+    parents = {int(p): int(fields[1]) for p in filter(str.isdigit, os.listdir("/proc")) if (fields := _stat(int(p)))}
+    out = [pid]
+    for one in out:
+        out += [child for child, parent in parents.items() if parent == one]
     return out
 
 
