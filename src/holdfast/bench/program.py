@@ -9,15 +9,14 @@ from typing import Any
 _PACKAGE = "holdfast.bench.onhost"
 _HERE = Path(__file__).parent / "onhost"
 _LOADER = """\
-import json, sys, types
+import importlib.machinery, json, sys, types
 sources, job = json.loads({given})
 for name in ("holdfast", "holdfast.bench", {package}):
     sys.modules[name] = types.ModuleType(name)
     sys.modules[name].__path__ = []
 class Finder:
     def find_spec(self, name, path=None, target=None):
-        from importlib.machinery import ModuleSpec
-        return ModuleSpec(name, self) if name in sources else None
+        return importlib.machinery.ModuleSpec(name, self) if name in sources else None
     def create_module(self, spec):
         return None
     def exec_module(self, module):
