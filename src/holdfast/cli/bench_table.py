@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.table import Table
-
 from holdfast.bench.judge import Result
 from holdfast.bench.report import Report, names
 from holdfast.bench.statistics import Spread
 
+_COLUMNS = ("instance", "prompt", "prompt t/s", "decode t/s", "roofline", "of it", "first token s")
 _SIGNS = {True: "yes", False: "NO", None: "NOT SEEN"}
 _OTHERS = {"bare": "its llama-server started by hand", "plain": "the same Ollama without our part"}
 _BY = {"decode": "decode rate as reported", "wall": "wall clock"}
@@ -17,18 +16,7 @@ _BY = {"decode": "decode rate as reported", "wall": "wall clock"}
 
 def lines(made: Report) -> list[Any]:
     """The table, then what it says of each instance, hand-overs, and what our part costs."""
-    table = Table(title=f"{made.host}: tokens a second, median (least to most)", title_justify="left")
-    for name in ("instance", "on", "prompt", "prompt t/s", "decode t/s", "roofline", "of it", "first token s"):
-        table.add_column(name, justify="left" if name in ("instance", "on") else "right", no_wrap=True)
-    for result in made.results:
-        for n, point in enumerate(result.points):
-            share = "-" if point.fraction is None else f"{100 * point.fraction:.0f} %"
-            table.add_row(
-                result.role if not n else "", (", ".join(result.on) or "CPU") if not n else "", str(point.length),
-                _spread(point.prompt), _spread(point.decode), f"{point.roofline:.1f}" if point.roofline else "-", share,
-                _spread(point.first_s, 2),
-            )  # fmt: skip
-    out: list[Any] = [table]
+    out: list[Any] = [f"{made.host}: tokens a second, median (least to most)", *_table(made)]
     for result in made.results:
         out += _instance(result)
     if any(not result.on for result in made.results):
@@ -43,6 +31,26 @@ def lines(made: Report) -> list[Any]:
         )
     out += [f"the comparison could not be made: {problem}" for problem in made.problems]
     return out
+
+
+def _table(made: Report) -> list[str]:
+    """Plain text, so that nothing is cut where a terminal is narrow or there is none."""
+    rows = [_COLUMNS]
+    for result in made.results:
+        for n, point in enumerate(result.points):
+            share = "-" if point.fraction is None else f"{100 * point.fraction:.0f} %"
+            roof = f"{point.roofline:.1f}" if point.roofline else "-"
+            who = result.role if not n else ""
+            rates = (f"{point.prompt.median:.0f}", _spread(point.decode))
+            rows.append((who, str(point.length), *rates, roof, share, f"{point.first_s.median:.2f}"))
+    widths = [max(len(row[n]) for row in rows) for n in range(len(_COLUMNS))]
+    return [
+        "  ".join(
+            cell.rjust(width) if n else cell.ljust(width)
+            for n, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
 
 
 def _instance(result: Result) -> list[str]:

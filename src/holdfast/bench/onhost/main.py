@@ -15,6 +15,7 @@ from holdfast.bench.onhost import machine
 from holdfast.bench.onhost.client import Failed, ask, generate, unload, words_for
 
 Tell = Callable[..., None]
+_IDLE_S = 0.5  # an answer that has just ended is no idle server yet
 BUSY = 0.05  # of a core: an idle llama-server uses none, one that generates about a whole one or more
 
 
@@ -93,7 +94,7 @@ def hand_overs(two: dict[str, dict[str, Any]], rounds: int, tell: Tell) -> list[
     for number in range(rounds + 1):
         for before, after in ((roles[0], roles[1]), (roles[1], roles[0])):
             tell("step", n=len(out) + 1, of=2 * rounds, label=f"{before} -> {after}")
-            time.sleep(0.5)  # an answer that has just ended is no idle server yet
+            time.sleep(_IDLE_S)
             seen = generate(two[after]["port"], two[after]["model"], 1, 1)
             # Only from the second round on has each of them followed the other.
             if number:
