@@ -183,3 +183,21 @@ def test_full_disk_is_an_error_that_names_it(tmp_path: Path) -> None:
         f"cannot write {tmp_path}/gpu0.queue/coder: No space left on device" in queue and f"df -h {tmp_path}" in queue
     )
     assert f"cannot write {tmp_path}/gpu0.holder: No space left on device" in leases and "Fix: " in leases
+
+
+@pytest.mark.parametrize("loaded", [False, True], ids=["first load", "loaded"])
+def test_client_that_asks_for_the_cpu(loaded: bool, card: FakeCard, site: Site, serve: Callable[..., Server]) -> None:
+    """num_gpu: 0 is refused, fewer layers than all are all; the control: without planned GPUs it is the client's choice."""
+    coder, free = serve("coder", **card.environment(), GGML_BACKEND_PATH="/x"), serve("reasoner", lease="")
+    if loaded:
+        assert whole(generate(coder, 5), 5)
+    with pytest.raises(RuntimeError) as told:
+        generate(coder, 5, options={"num_gpu": 0})
+    assert "num_gpu: 0" in str(told.value) and "Fix: leave num_gpu out" in str(told.value)
+    assert [found for found in runners(site.weights) if found.model == "coder"] == []
+    assert whole(generate(coder, 5, options={"num_gpu": 1}), 5)
+    argv = next(found.argv for found in runners(site.weights) if found.model == "coder")
+    assert argv[argv.index("-ngl") + 1] == "all"
+    assert whole(generate(free, 5, options={"num_gpu": 0}), 5)
+    argv = next(found.argv for found in runners(site.weights) if found.model == "reasoner")
+    assert argv[argv.index("-ngl") + 1] == "0"

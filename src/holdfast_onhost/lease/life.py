@@ -33,7 +33,7 @@ class Supervisor:
         self.relay = Relay(self.gate, command.value(argv, "--host"), int(command.value(argv, "--port")), where)
         self.queue = Queue(settings.directory, settings.resources, settings.instance)
         self.leases = Leases(settings.directory, settings.resources, settings.instance)
-        self.child = Child(settings.real, command.real(argv, where, settings.context), where)
+        self.child = Child(settings.real, command.real(argv, where, settings.context, settings.on_gpus), where)
         self.crashes: list[float] = []
 
     def run(self) -> None:

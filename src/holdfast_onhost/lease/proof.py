@@ -20,7 +20,7 @@ _POLL_S = 0.25
 
 def prove(settings: Settings) -> None:
     """Raises Refused.  Without planned GPUs there is nothing to prove; without require_gpu it is only said."""
-    if not settings.gpus or settings.visible == ("-1",):
+    if not settings.on_gpus:
         return
     try:
         _wait_for_memory(settings, _usable(settings))

@@ -22,5 +22,6 @@ def disk(error: OSError, doing: str, path: str, directory: str) -> Refused:
     """A file of the lease that could not be made or written."""
     return Refused(
         f"cannot {doing} {path}: {error.strerror or error}",
-        f"{directory} must be there, belong to the instances' user and have room: ls -ld {directory}; df -h {directory}",
+        f"{directory} must be there, belong to the instances' user and have room: ls -ld {directory}; df -h {directory}; "
+        "a restart of all instances makes it anew: sudo systemctl restart 'ollama@*'",
     )

@@ -14,8 +14,9 @@ from functools import partial
 from holdfast_onhost.lease.gate import Gate
 from holdfast_onhost.lease.refusal import Refused
 
-# Ollama asks these before and after a generation, for the same client: while a holder drains they still pass.
-_CHEAP = ("/tokenize", "/detokenize", "/apply-template", "/props")
+# Ollama asks these before and after a generation, for the same client (/slots: who looks whether one runs): while a holder
+# drains they still pass.
+_CHEAP = ("/tokenize", "/detokenize", "/apply-template", "/props", "/slots")
 _HEAD_MAX = 1 << 20  # bytes
 _HEAD_S = 60.0
 _CHUNK = 65536

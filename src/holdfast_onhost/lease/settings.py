@@ -33,6 +33,11 @@ class Settings:
     root: str = "/"  # another one only in tests
     vram_wait_s: float = 10.0
 
+    @property
+    def on_gpus(self) -> bool:
+        """Whether GPUs are planned, and were there when the unit started (devices.py writes -1 where the CPU was allowed)."""
+        return bool(self.gpus) and self.visible != ("-1",)
+
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> "Settings":
         """Raises Refused for what is missing or makes no sense."""

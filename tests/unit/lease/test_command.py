@@ -23,14 +23,38 @@ NEEDED = {
 
 @pytest.mark.parametrize(("context", "given"), [(0, "8192"), (4096, "4096"), (8192, "8192"), (16384, "8192")])
 def test_context_is_at_most_the_planned_one(context: int, given: str) -> None:
-    out = command.real(ARGV, "/h/x.sock", context)
+    out = command.real(ARGV, "/h/x.sock", context, planned=False)
     assert out[out.index("-c") + 1] == given and out[out.index("--host") + 1] == "/h/x.sock"
     assert "127.0.0.1" in ARGV, "the original is left alone"
 
 
 def test_context_of_the_whole_model_is_too_much() -> None:
-    out = command.real([*ARGV[:8], "0"], "/h/x.sock", 4096)
+    out = command.real([*ARGV[:8], "0"], "/h/x.sock", 4096, planned=False)
     assert out[-1] == "4096"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        [],
+        ["-ngl", "20"],
+        ["--n-gpu-layers", "1"],
+        ["--split-mode", "none", "--main-gpu", "0"],
+        ["-ngl", "9", "-mg", "1"],
+    ],
+    ids=" ".join,
+)
+def test_all_layers_are_on_all_planned_gpus(asked: list[str]) -> None:
+    given = [*ARGV, *asked, "-b", "512"]
+    out = command.real(given, "/h/x.sock", 4096, planned=True)
+    assert out[-4:] == ["-b", "512", "-ngl", "all"] and not {"20", "--main-gpu", "none", "9"} & set(out)
+    assert command.real(given, "/h/x.sock", 0, planned=False)[10:] == given[10:], "on the CPU a client may choose"
+
+
+def test_cpu_is_refused_where_gpus_are_planned() -> None:
+    with pytest.raises(Refused, match=r"num_gpu: 0.*Fix: leave num_gpu out"):
+        command.real([*ARGV, "-ngl", "0"], "/h/x.sock", 4096, planned=True)
+    assert "0" in command.real([*ARGV, "--main-gpu", "0"], "/h/x.sock", 4096, planned=False)
 
 
 def test_another_release_of_ollama_is_named() -> None:
