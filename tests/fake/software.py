@@ -8,8 +8,11 @@ from typing import Any
 
 from tests.fake.disk import sha256
 from tests.fake.machine import Failed, Inode, Machine, hears, runs
+from tests.fake.systemd import act
 
 from holdfast.components.base.operations import read_uv
+from holdfast.components.ollama.install import tend_tree
+from holdfast.components.ollama.leases import tend_leases
 from holdfast.operations.release import read_release
 from holdfast.operations.venv import UV, read_environments
 
@@ -61,6 +64,43 @@ def switch(m: Machine, found: re.Match[str], stdin: str) -> None:
     keep = {found["version"], before if len(sha) == 64 and before.endswith("-" + sha[:12]) else "", "current"}
     for name in {p[len(dest) + 1 :].split("/")[0] for p in m.disk if p.startswith(dest + "/")} - keep:
         m.remove(f"{dest}/{name}")
+
+
+@runs(tend_tree)
+def tree(m: Machine, release: str, wrapper: str, repair: bool) -> list[str]:
+    """The vendor's archive has, besides the program, a llama-server and one library."""
+    if f"{release}/bin/ollama" not in m.disk:
+        return [release]
+    ours, program = f"{release}/serve", m.text(f"{release}/bin/ollama") or ""
+    wanted = {
+        f"{ours}/bin/ollama": Inode("file", "755", data=program.encode()),
+        f"{ours}/lib/ollama/llama-server": Inode("file", "755", data=wrapper.encode()),
+        f"{ours}/lib/ollama/libggml-base.so": Inode("link", "777", target="../../../lib/ollama/libggml-base.so"),
+    }
+    wrong = [path for path, node in wanted.items() if m.disk.get(path) != node]
+    for path in wrong if repair else []:
+        m.change(f"put {path}")
+        m.put(path, wanted[path])
+    return wrong
+
+
+@runs(tend_leases)
+def leases(m: Machine, directory: str, user: str, repair: bool) -> list[str]:
+    node, right = m.disk.get(directory), Inode("directory", "755", user, user)
+    if node is None:
+        running = any(name.startswith("ollama@") and unit.process for name, unit in m.units.items())
+        return ["gone"] if running else []
+    if node != right and repair:
+        m.change(f"own {directory}")
+        m.put(directory, right)
+    return [] if node == right else [directory]
+
+
+@hears(r"^systemctl try-restart 'ollama@\*\.service'$", first=True)
+def try_restart(m: Machine, found: re.Match[str], stdin: str) -> None:
+    for name, unit in list(m.units.items()):
+        if name.startswith("ollama@") and unit.process:
+            act(m, "restart", name)
 
 
 @runs(read_uv)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from tests.fake.machine import Failed, Machine, Process, Unit, hears, runs
+from tests.fake.machine import Failed, Inode, Machine, Process, Unit, hears, runs
 
 from holdfast.operations.answers import read_answer
 from holdfast.operations.unit import read_unit
@@ -124,6 +124,11 @@ def start(m: Machine, unit: str) -> None:
     # Without a daemon-reload a unit that is loaded starts from what was loaded, whatever lies on the disk.
     body = m.loaded[unit][1] if unit in m.loaded else text(m, unit)
     process = fresh(m, unit, body)
+    said = dict(line.split("=", 1) for line in body.splitlines() if "=" in line)
+    if said.get("RuntimeDirectoryPreserve") == "yes":  # the others go with the unit, and nobody looks at them
+        mode = said.get("RuntimeDirectoryMode", "0755").lstrip("0")
+        owner, group = said.get("User", "root"), said.get("Group", "root")
+        m.put(f"/run/{said['RuntimeDirectory']}", Inode("directory", mode, owner, group))
     for line in body.splitlines():
         if line.startswith("ExecStartPre="):
             script = next(word for word in line.split() if word.endswith(".py"))

@@ -137,6 +137,7 @@ CODER, WEB, JOIN = "Ollama | Run the coder", "Open WebUI | Run Open WebUI", (
 APT = "Tailscale | Add Tailscale's package repository"
 SHIP, UV, MODELS = "Base | Ship the on-host programs", "Base | Install uv", "Models: start | Start fetching the models"
 TRUST, FOLDERS = "Base | Trust the declared certificate authorities", "Base | Make Holdfast's directories"
+LEASES = "Ollama | Keep the leases to the instances"
 INSTALL, AIDER, WEBUI = "Ollama | Install Ollama", "Aider | Install Aider", "Open WebUI | Install Open WebUI"
 # name -> (what happens to the machine, the operations that put it right); a wait that follows a start may be among the changes.
 DRIFT: dict[str, tuple[Break, set[str]]] = {
@@ -162,6 +163,10 @@ DRIFT: dict[str, tuple[Break, set[str]]] = {
     ),
     "release's marker": (lambda m: m.remove(m.resolve("/opt/ollama/current/.holdfast-release")), {INSTALL}),
     "release's link": (lambda m: m.put("/opt/ollama/current", Inode("link", "777", target="0.0.0")), {INSTALL}),
+    "supervisor": (lambda m: m.remove(m.resolve("/opt/ollama/current/serve/lib/ollama/llama-server")), {INSTALL}),
+    "lease folder": (lambda m: m.put("/run/holdfast/lease", Inode("directory", "777", "ollama", "ollama")), {LEASES}),
+    "lease folder gone": (lambda m: m.remove("/run/holdfast/lease"), {LEASES}),
+    "holdfast-gpu": (lambda m: m.remove("/usr/local/bin/holdfast-gpu"), {"Ollama | Write Ollama's units and environments"}),
     "environment": (lambda m: m.remove(environment(m, "/opt/aider") + "/.complete"), {AIDER}),
     "environment's link": (lambda m: m.remove("/opt/aider/current"), {AIDER}),
     "old environment": (lambda m: m.write("/opt/aider/0123-py3.11/.complete", ""), {AIDER}),

@@ -100,6 +100,8 @@ def test_a_lost_restart_is_seen(converged: Machine, site: dict[str, Any], monkey
 
 CHANGES: dict[str, tuple[dict[str, Any], set[str]]] = {
     "cache": ({"ollama": {"cache_ram_mib": 0}}, {"ollama@coder.service", "ollama@reasoner.service"}),
+    "hold": ({"ollama": {"lease_min_hold_s": 5}}, {"ollama@coder.service", "ollama@reasoner.service"}),
+    "lease": ({"instances": {"reasoner": {"lease": ["left", "right", "fan"]}}}, {"ollama@reasoner.service"}),
     "unit": ({"ollama": {"memory_deny_write_execute": False}}, {"ollama@coder.service", "ollama@reasoner.service"}),
     "session": ({"open_webui": {"session_days": 7}}, {"open-webui.service"}),
     "limit": ({"models": {"limit_mib_s": 5}}, set()),

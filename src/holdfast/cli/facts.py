@@ -28,7 +28,9 @@ from holdfast.components.models import pins  # noqa: E402
 from holdfast.components.models.facts import ModelStore  # noqa: E402
 from holdfast.components.nvidia.deploy import minimum  # noqa: E402
 from holdfast.components.nvidia.facts import NvidiaState  # noqa: E402
+from holdfast.components.ollama.files import LEASES  # noqa: E402
 from holdfast.components.ollama.instances import Instances  # noqa: E402
+from holdfast.components.ollama.leases import Leases  # noqa: E402
 from holdfast.components.tailscale.facts import TailnetNode  # noqa: E402
 from holdfast.errors import HoldfastError  # noqa: E402
 from holdfast.operations.unit import UnitState  # noqa: E402
@@ -54,6 +56,7 @@ def read(host: Any, ws: Workstation) -> dict[str, Any]:
     return {
         "nvidia": nvidia,
         "units": {unit: UnitState.read(host, unit=unit) for unit in units_of(ws)},
+        "leases": Leases.read(host, directory=LEASES),
         "undeclared": Instances.undeclared(host, list(ws.instances)),
         "models": ModelStore.read(host, store=ws.models.store, models=wanted, status=models.STATUS, unit=models.UNIT),
         "tailnet": {"version": node.version, "backend": node.backend, "name": node.name, "online": node.online,

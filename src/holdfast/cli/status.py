@@ -8,6 +8,7 @@ import math
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,8 @@ def screen(ws: Workstation, found: dict[str, Any], wrong: list[Finding]) -> list
         state = state or {}
         words = f"{state.get('ActiveState', '?')}, {state.get('UnitFileState') or 'no unit file'}"
         table.add_row(unit.removesuffix(".service"), words)
+    for row in leases(ws, found.get("leases")):
+        table.add_row(*row)
     store = found["models"] or {"models": {}, "undeclared": []}
     for model, entry in store["models"].items():
         table.add_row(model, f"{entry['state']}, {mib(entry['bytes'])}")
@@ -137,3 +140,15 @@ def screen(ws: Workstation, found: dict[str, Any], wrong: list[Finding]) -> list
     for path, space in ((found["room"] or {}).get("disks") or {}).items():
         table.add_row(f"room on {path}", f"{mib(space['free'])} of {mib(space['total'])} free")
     return [table, *told(wrong)]
+
+
+def leases(ws: Workstation, found: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
+    """Who holds what instances take turns on, and who waits; /api/ps of an instance would show a parked model as loaded."""
+    known = found or {"held": {}, "prefer": None}
+    for name in dict.fromkeys(name for instance in ws.instances.values() for name in instance.held):
+        now = known["held"].get(name) or {"holder": "", "waiting": []}
+        words = f"held by {now['holder']} for {round(now['held_s'])} s" if now["holder"] else "free"
+        waits = [f"{role} waits for {round(seconds)} s" for role, seconds in now["waiting"]]
+        yield f"lease of {name}", "; ".join([words, *waits])
+    if known["prefer"]:
+        yield "preferred", f"{known['prefer']['instance']}, for another {round(known['prefer']['left_s'])} s"

@@ -28,10 +28,7 @@ def look(ws: Workstation) -> dict[str, Any]:
     from holdfast.components.tailscale.node import parse
     from holdfast.operations.answers import Answer
 
-    instances = {
-        role: [i.port, i.model, any(set(i.gpus) & set(o.gpus) for r, o in ws.instances.items() if r != role)]
-        for role, i in ws.instances.items()
-    }
+    instances = {role: [i.port, i.model] for role, i in ws.instances.items()}
     replies = remote.fact(
         ws, Replies, instances=instances, patience_s=PATIENCE_S, timeout=PATIENCE_S * len(instances) + 60
     )

@@ -227,6 +227,8 @@ class _Making:
             # The profile names the cards; here they have addresses at which there is nothing.
             "gpus": {"left": "01:00.0", "right": "21:00.0"},
             "require_gpu": False,
+            # Without cards the servers take turns all the same, on the cards' names: as on a real machine, only sooner.
+            "ollama": {"lease_min_hold_s": 2},
             "depot": at.DEPOT_URL,
             "models": {"registry": at.MODELS_URL, "pins": pins},
             "base": {"ca_certificates": [str(self.control.ca)]},

@@ -7,11 +7,7 @@ DEST/current -> 1.2.3-0123456789ab
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
-
-from pyinfra import host
-from pyinfra.api import StringCommand, operation
 
 from holdfast.operations.remote import PythonFact
 
@@ -86,17 +82,3 @@ def switch_script(name: str, dest: str) -> str:
         f'for d in */; do d=${{d%/}}; case "$d" in {q(name)}|"$old"|current) ;; *) rm -rf "./$d";; esac; done'
     )
 
-
-@operation()
-def release(artifact: Artifact, dest: str) -> Iterator[StringCommand]:
-    """``artifact`` (a tar archive) unpacked below ``dest`` and current."""
-    name = folder(artifact)
-    found = Release.read(host, dest=dest, name=name) or {"marker": "", "current": ""}
-    unpacked = found["marker"] == artifact.sha256
-    if unpacked and found["current"] == name:
-        host.noop(f"{dest} is at {name}")
-        return
-    if not unpacked:
-        yield StringCommand(unpack_script(artifact, dest))
-    if found["current"] != name:
-        yield StringCommand(switch_script(name, dest))

@@ -77,7 +77,7 @@ def test_every_role_may_open_its_own_port_only() -> None:
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze here")
 def test_systemd_understands_the_unit(tmp_path: Path) -> None:
-    text = files.template(workstation()).replace("/opt/ollama/current/bin/ollama", "/bin/true")
+    text = files.template(workstation()).replace(files.PROGRAM, "/bin/true")
     path = tmp_path / "ollama@coder.service"
     path.write_text(text)
 

@@ -6,14 +6,15 @@ from pyinfra.api import deploy
 
 from holdfast import depot
 from holdfast.components.ollama import files
+from holdfast.components.ollama.install import install
 from holdfast.components.ollama.instances import retire
+from holdfast.components.ollama.leases import own_leases
 from holdfast.components.ollama.operations import require_cuda
 from holdfast.depot import Artifact, lock
 from holdfast.errors import HoldfastError
 from holdfast.operations.account import account
 from holdfast.operations.answers import answers
 from holdfast.operations.place import place
-from holdfast.operations.release import release
 from holdfast.operations.require import require, unknowable
 from holdfast.operations.unit import unit
 from holdfast.settings import Workstation
@@ -36,10 +37,11 @@ def ollama(ws: Workstation) -> None:
     sha256 = artifact.sha256 if artifact else lock.UNVERIFIED
     account(name="Create the account ollama", user="ollama", home="/var/lib/holdfast/ollama", groups=files.GROUPS)
     if artifact is not None:
-        release(name="Install Ollama", artifact=artifact, dest=files.DEST)
+        install(name="Install Ollama", artifact=artifact, dest=files.DEST, wrapper=files.wrapper())
     elif problem is not None:
         unknowable(name="Install Ollama", problem=problem)
     place(name="Write Ollama's units and environments", entries=files.entries(ws, sha256))
+    own_leases(name="Keep the leases to the instances", directory=files.LEASES, user="ollama")
     retire(name="Remove instances that are no longer declared", declared=list(ws.instances))
     for role, instance in ws.instances.items():
         name = files.unit_name(role)

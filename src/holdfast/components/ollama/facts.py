@@ -8,7 +8,7 @@ from holdfast.operations.remote import PythonFact
 
 
 def read_replies(instances: dict[str, list[Any]], patience_s: float) -> Any:
-    """Runs on the host. `instances`: role -> [port, model, whether another instance needs one of its cards].
+    """Runs on the host. `instances`: role -> [port, model].
 
     Returns {role: {"state": "answers", "seconds"} or {"state": "does not answer", "why"}}; with what `ollama ps` says of the
     loaded model beside it: "bytes", "bytes_in_vram", "context". `patience_s`: longest wait for one model to load, in seconds.
@@ -25,7 +25,7 @@ def read_replies(instances: dict[str, list[Any]], patience_s: float) -> Any:
             return json.load(answer)
 
     out: dict[str, Any] = {}
-    for role, (port, model, shares) in instances.items():
+    for role, (port, model) in instances.items():
         start = time.monotonic()
         url = f"http://127.0.0.1:{port}/api"
         try:
@@ -36,9 +36,6 @@ def read_replies(instances: dict[str, list[Any]], patience_s: float) -> Any:
             if loaded:
                 found["bytes"], found["bytes_in_vram"] = loaded[0].get("size", 0), loaded[0].get("size_vram", 0)
                 found["context"] = loaded[0].get("context_length", 0)
-            if shares:
-                # The next one needs the same card, and this model would keep it for its keep_alive.
-                get(f"{url}/generate", {"model": model, "keep_alive": 0}, patience_s)
         except (OSError, ValueError, KeyError) as error:
             found = {"state": "does not answer", "why": str(error)[:200]}
         out[role] = found

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from functools import cache
+
 from holdfast.components.models.files import folders
 from holdfast.operations.place import Directory, Entry, File
 from holdfast.operations.unit import config_hash
+from holdfast.paths import ONHOST
 from holdfast.render import render
-from holdfast.settings import Workstation
+from holdfast.settings import Workstation, fitting
 
 ETC = "/etc/holdfast/ollama"
 DEST = "/opt/ollama"
-PROGRAM = f"{DEST}/current/bin/ollama"
+PROGRAM = f"{DEST}/current/serve/bin/ollama"
+LEASES = "/run/holdfast/lease"
+COMMAND = "/usr/local/bin/holdfast-gpu"
 GROUPS = ("video", "render")
 SYSTEMD = "/etc/systemd/system"
 _PROGRAMS = "/usr/local/lib/holdfast/holdfast_onhost"
@@ -24,13 +30,31 @@ def template(ws: Workstation) -> str:
     """The text of ollama@.service."""
     return render(
         "ollama/etc/systemd/system/ollama@.service.j2",
-        options=ws.ollama, store=ws.models.store, programs=_PROGRAMS,
+        options=ws.ollama, store=ws.models.store, programs=_PROGRAMS, program=PROGRAM,
     )  # fmt: skip
 
 
 def port(ws: Workstation, role: str) -> str:
     """The drop-in that lets the instance open its own port."""
     return render("ollama/etc/systemd/system/port.conf.j2", port=ws.instances[role].port)
+
+
+def wrapper() -> str:
+    """What stands where Ollama looks for llama-server."""
+    return render("ollama/opt/ollama/release/serve/lib/ollama/llama-server.j2", programs=_PROGRAMS)
+
+
+@cache
+def _lease() -> bytes:
+    """The lease's own programs: instances that run different ones might not understand each other."""
+    paths = [*sorted((ONHOST / "lease").glob("*.py")), ONHOST / "devices.py"]
+    return b"".join(path.read_bytes() for path in paths)
+
+
+def vram(ws: Workstation, role: str) -> list[int]:
+    """MiB that must be free on each of the instance's cards before a load, the CUDA context already taken off; empty: unknown."""
+    found = fitting.verdicts(ws)[role]
+    return [math.ceil(gpu.weights + gpu.kv + gpu.buffers) for gpu in found.gpus] if found.fits is not None else []
 
 
 def gpus(ws: Workstation, role: str) -> str:
@@ -40,7 +64,7 @@ def gpus(ws: Workstation, role: str) -> str:
 
 def config(ws: Workstation, role: str, release: str) -> str:
     """What the running server is compared with: all that it depends on. `release` is the SHA-256 of Ollama's archive."""
-    return config_hash(template(ws), port(ws, role), _environment(ws, role), release)
+    return config_hash(template(ws), port(ws, role), _environment(ws, role), release, wrapper(), _lease())
 
 
 def environment(ws: Workstation, role: str, release: str) -> str:
@@ -52,7 +76,7 @@ def _environment(ws: Workstation, role: str) -> str:
     return render(
         "ollama/etc/holdfast/ollama/instance.env.j2",
         role=role, instance=ws.instances[role], options=ws.ollama, store=ws.models.store, gpus=gpus(ws, role),
-        require_gpu=ws.require_gpu,
+        require_gpu=ws.require_gpu, leases=LEASES, vram=vram(ws, role),
     )  # fmt: skip
 
 
@@ -64,6 +88,7 @@ def entries(ws: Workstation, release: str) -> list[Entry]:
         Directory("/var/lib/holdfast/ollama"),
         Directory("/var/cache/holdfast/ollama"),
         File(f"{SYSTEMD}/ollama@.service", template(ws)),
+        File(COMMAND, render("ollama/usr/local/bin/holdfast-gpu.j2", programs=_PROGRAMS), mode="755"),
     ]
     for role in ws.instances:
         out += [

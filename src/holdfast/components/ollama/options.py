@@ -12,6 +12,9 @@ from holdfast.settings.section import Section
 # Go's time.ParseDuration, or seconds; negative: for ever (ollama envconfig/config.go).
 Duration = Annotated[str, Field(pattern=r"^-?([0-9]+(\.[0-9]+)?(ms|s|m|h))+$|^-?[0-9]+$")]
 
+# The lease's own rule for names of files (holdfast_onhost/lease/settings.py).
+LeaseName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+
 
 class Instance(Section):
     """One Ollama server: one role, one model, a port of its own, the GPUs that it may use."""
@@ -43,8 +46,12 @@ class Instance(Section):
     flash_attention: bool = Field(
         default=True, description="Flash attention; a quantized KV cache needs it, and a 3090 has it."
     )
-    load_timeout: Duration = Field(
-        default="0", description="How long a load may stall before Ollama gives up; 0: never."
+    lease: list[LeaseName] | None = Field(
+        default=None,
+        description="What the instance holds alone while its model is loaded, by names of yours: instances that name the "
+        "same thing take turns on it, the others never wait for each other. Default: its `gpus`. Where several share what is "
+        "no card, the same word in each of them will do; empty: it never waits.",
+        examples=[["left", "right"], ["memory"]],
     )
 
     @model_validator(mode="after")
@@ -53,12 +60,19 @@ class Instance(Section):
             raise ValueError(f"kv_type {self.kv_type} needs flash_attention: true (llama.cpp refuses it otherwise)")
         return self
 
+    @property
+    def held(self) -> tuple[str, ...]:
+        """What it holds while its model is loaded."""
+        return tuple(dict.fromkeys(self.gpus if self.lease is None else self.lease))
+
 
 class Options(Section):
     """What all instances share."""
 
     cache_ram_mib: int = Field(
-        default=2048, ge=0, le=1_048_576,
+        default=2048,
+        ge=0,
+        le=1_048_576,
         description="Main memory for the prompts' cache of one instance, in MiB; 0: none.",
     )
     llm_library: Literal["", "cuda_v12", "cuda_v13"] = Field(
@@ -71,13 +85,20 @@ class Options(Section):
         description="No memory that is writable and executable at once (systemd's MemoryDenyWriteExecute).",
     )
     ready_timeout_s: int = Field(
-        default=120, ge=5, le=3600,
+        default=120,
+        ge=5,
+        le=3600,
         description="Seconds within which a started server must answer; it looks for GPUs first, which takes time.",
     )
+    lease_min_hold_s: float = Field(
+        default=60, ge=0, le=86400,
+        description="Seconds that a busy instance may keep its cards once its model is loaded while another "
+        "one waits; then it gives way between two requests. Nothing that runs is cut, and an idle one gives way at once.",
+    )  # fmt: skip
     min_roofline: float = Field(
         default=0.6, ge=0, le=1,
-        description="Share of the speed that the cards' memory allows below which `bench` fails: for one request, at the worst of "
-        "its prompt lengths. 0: it never does.",
+        description="Share of the speed that the cards' memory allows below which `bench` fails: for one request, at the worst "
+        "of its prompt lengths. 0: it never does.",
     )  # fmt: skip
     devices_wait_s: int = Field(
         default=60, ge=0, le=3600, description="Seconds that a unit waits at boot for a driver that is still loading."
