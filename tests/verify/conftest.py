@@ -106,9 +106,16 @@ def files(machine: Machine) -> Callable[..., dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def answers(machine: Machine, shape: Shape) -> dict[str, Any]:
-    """What each Ollama instance answers; the models are really asked, in turn (they may share cards)."""
-    instances = {role: [i.port, i.model, shape.sharing(role)] for role, i in shape.instances.items()}
+    """What each Ollama instance answers; the models are really asked, one after the other."""
+    instances = {role: [i.port, i.model] for role, i in shape.instances.items()}
     return machine.look("ollama", instances=instances)
+
+
+@pytest.fixture(scope="session")
+def leases(machine: Machine, shape: Shape) -> dict[str, Any]:
+    """Who had which lease when each model had just answered, and the files of the leases."""
+    instances = {role: [i.port, i.model] for role, i in shape.instances.items()}
+    return machine.look("lease", instances=instances, directory="/run/holdfast/lease")
 
 
 @pytest.fixture(scope="session")

@@ -25,11 +25,13 @@ class Instance:
     kv_type: str
     keep_alive: str
     gpus: tuple[str, ...]
+    lease: tuple[str, ...]
+    min_hold_s: float
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What differs from machine to machine."""
+    """What differs from machine to machine. ``least_speed``: tokens a second by role, at least; 0 where nobody can know."""
 
     name: str
     login_user: str
@@ -45,23 +47,24 @@ class Shape:
     pins: dict[str, str] = field(default_factory=dict)
     depot: str = ""
     store: str = "/var/lib/holdfast/models"
+    least_speed: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, ws: Any) -> Shape:
+        from holdfast.settings import fitting
+
+        ceilings = {role: verdict.speed for role, verdict in fitting.verdicts(ws).items()}
         instances = {
-            role: Instance(i.model, i.port, i.context, i.parallel, i.kv_type, i.keep_alive, tuple(i.gpus))
+            role: Instance(i.model, i.port, i.context, i.parallel, i.kv_type, i.keep_alive, tuple(i.gpus), tuple(i.held),
+                           ws.ollama.lease_min_hold_s)
             for role, i in ws.instances.items()
         }
         return cls(
             ws.name, ws.login_user, instances, dict(ws.addresses), ws.require_gpu, ws.open_webui.port, ws.open_webui.admin_email,
             ws.tailscale.enabled, ws.tailscale.login_server, ws.tailscale.serve, tuple(ws.base.ca_certificates),
             dict(ws.models.pins), ws.depot, ws.models.store,
+            {role: ws.ollama.min_roofline * ceiling for role, ceiling in ceilings.items()},
         )  # fmt: skip
-
-    def sharing(self, role: str) -> list[str]:
-        """The other roles that use a card of this one: only one of them can be loaded at a time."""
-        own = set(self.instances[role].gpus)
-        return [other for other, i in self.instances.items() if other != role and own & set(i.gpus)]
 
     @property
     def ollama_units(self) -> list[str]:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from tests.verify.locks import artifact_version, members
-from tests.verify.machine import Listeners, Shape, assert_confined, assert_on_cards
+from tests.verify.machine import Listeners, Machine, Shape, assert_confined, assert_on_cards
+
+Files = Callable[..., dict[str, Any]]
 
 NO_PROXY_EVER = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
 # llama-server's port is lent by the kernel while a model is loaded (net.ipv4.ip_local_port_range).
 LENT = 32768
+# What stands in llama-server's place, on the machine's own Python.
+SUPERVISOR = ["/usr/bin/python3", "-IS", "/usr/local/lib/holdfast/holdfast_onhost/lease/supervisor.py"]
 
 
 def test_units_are_active_and_enabled(units: dict[str, Any], shape: Shape) -> None:
@@ -32,7 +38,69 @@ def test_running_binary_is_the_depots(units: dict[str, Any], shape: Shape) -> No
         assert units[unit]["main"]["sha256"] == known["bin/ollama"], f"{unit} runs {units[unit]['main']['exe']}"
     for unit in shape.ollama_units:
         for process in units[unit]["processes"]:
-            assert process["sha256"] in known.values(), f"{unit} has a process of another origin: {process['exe']}"
+            ours = process["argv"][:3] == SUPERVISOR and process["exe"].startswith("/usr/bin/python3")
+            assert ours or process["sha256"] in known.values(), f"{unit} has a process of another origin: {process['exe']}"
+
+
+def test_vendors_files_are_the_depots(files: Files, shape: Shape) -> None:
+    """All of them, also those that our tree links to; nothing beside them but our tree and the mark of a whole release."""
+    known = members("ollama", shape.depot)
+    root = "/opt/ollama/current"
+    found = files(f"{root}/", hashes=True, below=True)
+    hashes = {path.removeprefix(f"{root}/"): entry.get("sha256") for path, entry in found.items() if entry["kind"] == "file"}
+    theirs = {path: digest for path, digest in hashes.items() if path != ".holdfast-release" and not path.startswith("serve/")}
+    wrong = sorted(path for path in theirs.keys() | known.keys() if theirs.get(path) != known.get(path))
+    fix = "sudo rm /opt/ollama/current/.holdfast-release, then ./holdfast up HOST unpacks it anew"
+    assert not wrong, f"not as in the depot: {wrong[:5]}; Fix: {fix}"
+    assert hashes.get("serve/bin/ollama") == known["bin/ollama"], "the units' own tree has another ollama"
+
+
+def test_supervisor_stands_where_ollama_starts_its_server(files: Files, machine: Machine) -> None:
+    root = "/opt/ollama/current/serve/lib/ollama"
+    found = {path.removeprefix(f"{root}/"): entry for path, entry in files(f"{root}/", below=True).items()}
+    server = found.pop("llama-server", None) or {"kind": "nothing"}
+    assert (server["kind"], server.get("mode"), server.get("user")) == ("file", "0755", "root"), f"llama-server there is {server}"
+    last = machine.sh("tail -n 1 %s", f"{root}/llama-server").stdout.strip()
+    assert last == f'exec {" ".join(SUPERVISOR)} "$@"'
+    links = {name: entry.get("target") for name, entry in found.items() if name}
+    assert links and links == {name: f"../../../lib/ollama/{name}" for name in links}, f"not the vendor's: {links}"
+
+
+def test_whoever_answers_holds_its_leases(leases: dict[str, Any], shape: Shape) -> None:
+    """Its supervisor and the real llama-server have them, and nobody else has any of them open."""
+    for role, instance in shape.instances.items():
+        seen = leases["asked"][role]
+        assert seen["status"] == 200, f"{role}: {seen['status']}"
+        if instance.keep_alive.startswith("0"):
+            continue  # given back before anybody can look
+        unit = f"ollama@{role}.service"
+        own = {name: seen["held"].get(name, []) for name in instance.lease}
+        assert own == {name: [[unit, "server"], [unit, "supervisor"]] for name in instance.lease}, f"{role} has {seen['held']}"
+
+
+def test_leases_are_the_instances_own(leases: dict[str, Any], shape: Shape) -> None:
+    """Who could open one could lock it, and nobody would ever get the card again; the holder's name is for all to read."""
+    modes = dict(leases["files"])
+    assert modes.pop("/run/holdfast/lease", None) == ["folder", "0755", "ollama", "ollama"]
+    shared = [name for i in shape.instances.values() for name in i.lease]
+    assert {f"/run/holdfast/lease/{name}.lease" for name in shared} <= modes.keys(), "nobody has made the leases"
+    for path, (kind, mode, user, _) in modes.items():
+        if path.endswith("/prefer"):
+            assert (mode, user) == ("0644", "root"), path  # sudo holdfast-gpu prefer
+        elif path.endswith((".lease", ".holder")) or ".queue/" in path:
+            wanted = ("file", "0644" if path.endswith(".holder") else "0600", "ollama")
+            assert (kind, mode, user) == wanted, f"{path}: {(kind, mode, user)}"
+        else:
+            assert (kind, mode, user) == ("folder", "0755", "ollama"), f"{path}: {(kind, mode, user)}"
+
+
+def test_person_can_ask_who_holds_what(leases: dict[str, Any], machine: Machine, shape: Shape) -> None:
+    """holdfast-gpu, as the login user."""
+    done = machine.sh("runuser -u %s -- holdfast-gpu status --json", shape.login_user)
+    assert done.rc == 0, f"holdfast-gpu: {done.stdout}{done.stderr}"
+    found = {gpu["name"]: gpu["holder"] for gpu in json.loads(done.stdout)["gpus"]}
+    for name in {name for i in shape.instances.values() for name in i.lease}:
+        assert found.get(name) in ("", *(r for r, i in shape.instances.items() if name in i.lease)), f"{name}: {found}"
 
 
 @pytest.mark.promise("The models' own interfaces can be reached from this machine only")
@@ -61,12 +129,19 @@ def test_environment_is_as_promised(units: dict[str, Any], shape: Shape) -> None
             "OLLAMA_CONTEXT_LENGTH": str(instance.context),
             "OLLAMA_NUM_PARALLEL": str(instance.parallel),
             "OLLAMA_KV_CACHE_TYPE": instance.kv_type,
+            # A load waits for its turn.
+            "OLLAMA_LOAD_TIMEOUT": "0",
+            "HOLDFAST_INSTANCE": role,
+            "HOLDFAST_LEASE": " ".join(instance.lease),
+            "HOLDFAST_LEASE_DIR": "/run/holdfast/lease",
+            "HOLDFAST_CONTEXT": str(instance.context * instance.parallel),
             "LLAMA_ARG_FIT": "off",
             "LLAMA_ARG_N_GPU_LAYERS": "all",
             "HOME": f"/var/lib/holdfast/ollama/{role}",
         }
         wrong = {key: running.get(key) for key, value in promised.items() if running.get(key) != value}
         assert not wrong, f"ollama@{role} runs with {wrong}"
+        assert float(running["HOLDFAST_LEASE_MIN_HOLD_S"]) == instance.min_hold_s
         never = ("OLLAMA_ORIGINS", "OLLAMA_DEBUG_LOG_REQUESTS", "OLLAMA_REMOTES", *NO_PROXY_EVER)
         assert not [key for key in never if key in running], f"ollama@{role}: {running}"
 

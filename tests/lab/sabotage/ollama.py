@@ -26,14 +26,38 @@ os.unlink("0.0.1/bin/ollama")
 with open("0.0.1/bin/ollama", "wb") as f:
     f.write(data.replace(v, v[:-1] + b"0"))
 os.chmod("0.0.1/bin/ollama", 0o755)
+os.unlink("0.0.1/serve/bin/ollama")
+os.link("0.0.1/bin/ollama", "0.0.1/serve/bin/ollama")
 END
         ln -sfn 0.0.1 current
         """,
         {
             "test_ollama.py::test_version_is_as_pinned": "'coder': '0.32.10'",
-            "test_ollama.py::test_running_binary_is_the_depots": "runs /opt/ollama/0.0.1/bin/ollama",
+            "test_ollama.py::test_running_binary_is_the_depots": "runs /opt/ollama/0.0.1/serve/bin/ollama",
+            "test_ollama.py::test_vendors_files_are_the_depots": "not as in the depot: ['bin/ollama'",
         },
         ("ollama@coder", "ollama@reasoner"),
+    ),
+    Sabotage(
+        "the vendor's llama-server stands where the supervisor was", 1,
+        "ln -sfn ../../../lib/ollama/llama-server /opt/ollama/current/serve/lib/ollama/llama-server",
+        {"test_ollama.py::test_supervisor_stands_where_ollama_starts_its_server": "'kind': 'link'"},
+    ),
+    Sabotage(
+        "everybody may open a lease", 1,
+        "chmod 666 /run/holdfast/lease/left.lease",
+        {"test_ollama.py::test_leases_are_the_instances_own": "left.lease: ('file', '0666', 'ollama')"},
+    ),
+    Sabotage(
+        "holdfast-gpu is gone", 1,
+        "rm /usr/local/bin/holdfast-gpu",
+        {"test_ollama.py::test_person_can_ask_who_holds_what": "holdfast-gpu"},
+    ),
+    Sabotage(
+        "a server waits for nobody", 3,
+        f"sed -i 's/^HOLDFAST_LEASE=.*/HOLDFAST_LEASE=/' {_ENV}/coder.env",
+        {"test_ollama.py::test_whoever_answers_holds_its_leases": "coder has {"},
+        ("ollama@coder",),
     ),
     Sabotage(
         "a server listens on every address", 3,

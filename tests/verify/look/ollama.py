@@ -1,10 +1,10 @@
-"""Runs on the machine: asks every Ollama instance, as its clients do. One after another: they may share cards."""
+"""Runs on the machine: asks every Ollama instance, as its clients do. One after another: they may take turns on cards."""
 
 import http.client
 import json
 import sys
 
-LONG = 900  # seconds: a large model may have to be loaded from a slow disk, and another one to be unloaded first
+LONG = 900  # seconds: a large model may have to be loaded from a slow disk, and another one to end its answer first
 QUESTION = "Who are you?"
 
 
@@ -27,11 +27,9 @@ def ask(port, method, path, body=None, timeout=30, **headers):
 
 
 def look(role):
-    port, model, sharing = given["instances"][role]
-    for other in sharing:
-        unload(other)
+    port, model = given["instances"][role]
     generate = {"model": model, "prompt": QUESTION, "stream": False, "options": {"temperature": 0, "num_predict": 64}}
-    found = {
+    return {
         "version": ask(port, "GET", "/api/version"),
         "foreign_host": ask(port, "GET", "/api/version", Host="evil.example")["status"],
         "foreign_origin": ask(port, "GET", "/api/version", Origin="http://evil.example")["status"],
@@ -40,15 +38,6 @@ def look(role):
         "generate": ask(port, "POST", "/api/generate", generate, timeout=LONG),
         "loaded": ask(port, "GET", "/api/ps"),
     }
-    if sharing:
-        unload(role)
-    return found
-
-
-def unload(role):
-    """Free the cards for the next one; an answer in the making is finished first, a model not loaded stays so."""
-    port, model, _ = given["instances"][role]
-    ask(port, "POST", "/api/generate", {"model": model, "keep_alive": 0}, timeout=LONG)
 
 
 given = json.loads(sys.argv[1])
