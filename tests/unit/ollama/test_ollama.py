@@ -16,6 +16,7 @@ from holdfast.components.ollama.operations import obstacle
 from holdfast.components.ollama.options import Instance
 from holdfast.settings import Workstation
 from holdfast.settings.loader import resolve
+from holdfast_onhost.lease.settings import Settings
 
 GPUS = {"left": "0000:01:00.0", "right": "0000:21:00.0"}
 
@@ -58,6 +59,40 @@ def test_change_of_one_role_leaves_the_other_ones_configuration() -> None:
     assert files.environment(plain, "reasoner", "r") == files.environment(changed, "reasoner", "r")
 
 
+def test_lease_of_each_role() -> None:
+    ws = workstation(instances={"coder": {"parallel": 2, "context": 4096}}, ollama={"lease_min_hold_s": 2.5})
+    coder, reasoner = environment(ws, "coder"), environment(ws, "reasoner")
+    assert (coder["HOLDFAST_LEASE"], reasoner["HOLDFAST_LEASE"]) == ('"left"', '"left right"')
+    assert (coder["HOLDFAST_CONTEXT"], reasoner["HOLDFAST_CONTEXT"]) == ("8192", "16384")
+    assert (coder["HOLDFAST_INSTANCE"], coder["HOLDFAST_LEASE_MIN_HOLD_S"]) == ("coder", "2.5")
+    # The published load log of the reasoner: 39,979 MiB of weights over both cards, and then the cache and buffers.
+    needed = [int(word) for word in reasoner["HOLDFAST_LEASE_VRAM"].strip('"').split()]
+    assert len(needed) == 2 and 39979 < sum(needed) < 2 * 24135
+    # What the supervisor reads is what is written here.
+    lines = {name: value.strip('"') for name, value in reasoner.items()}
+    read = Settings.read({**lines, "HOLDFAST_LLAMA_SERVER": "/x", "CUDA_VISIBLE_DEVICES": "GPU-a,GPU-b"})
+    assert read.resources == ("left", "right") and read.vram_mib == tuple(needed) and read.on_gpus and read.require_gpu
+    assert (read.context, read.min_hold_s, read.server) == (16384, 2.5, ("127.0.0.1", 11435))
+
+
+def test_lease_by_hand_and_of_an_unknown_card() -> None:
+    ws = workstation(instances={"coder": {"lease": ["memory"]}, "reasoner": {"lease": []}}, card="")
+    coder, reasoner = environment(ws, "coder"), environment(ws, "reasoner")
+    assert (coder["HOLDFAST_LEASE"], reasoner["HOLDFAST_LEASE"]) == ('"memory"', '""')
+    assert coder["HOLDFAST_LEASE_VRAM"] == '""', "not known is not a number"
+    changed = workstation(instances={"coder": {"lease": ["fan"]}, "reasoner": {"lease": []}}, card="")
+    assert environment(changed, "coder")["HOLDFAST_CONFIG"] != coder["HOLDFAST_CONFIG"]
+    assert environment(changed, "reasoner") == reasoner
+
+
+def test_another_supervisor_is_another_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Instances that run different ones might not understand each other's locks."""
+    ws = workstation()
+    before = files.config(ws, "coder", "r")
+    monkeypatch.setattr(files, "_lease", lambda: b"changed")
+    assert files.config(ws, "coder", "r") != before
+
+
 def test_new_release_and_new_unit_change_every_configuration() -> None:
     ws, other = workstation(), workstation(ollama={"ready_timeout_s": 77})
     for role in ws.instances:
@@ -94,7 +129,7 @@ def test_systemd_understands_the_unit(tmp_path: Path) -> None:
     "changes",
     [
         {"port": 80}, {"port": 40000}, {"context": 10}, {"kv_type": "f32"}, {"keep_alive": "soon"}, {"model": "no tag"},
-        {"flash_attention": False, "kv_type": "q8_0"}, {"parallel": 0}, {"colour": "red"},
+        {"flash_attention": False, "kv_type": "q8_0"}, {"parallel": 0}, {"colour": "red"}, {"lease": ["../x"]}, {"lease": "left"},
     ],
 )  # fmt: skip
 def test_wrong_instances_are_refused(changes: dict[str, Any]) -> None:
