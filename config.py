@@ -2,7 +2,7 @@
 
 from pyinfra import config
 
-from holdfast.apply.proxycommand import send_everything
+from holdfast.apply.proxycommand import mend_proxycommand
 
 config.REQUIRE_PYINFRA_VERSION = "~=3.10"
-send_everything()
+mend_proxycommand()

@@ -23,6 +23,7 @@ from holdfast.errors import HoldfastError
 from holdfast.operations.failing import report
 
 _KEY = "holdfast"
+GONE_S = 60
 
 
 @dataclass
@@ -48,7 +49,7 @@ class Held:
 
 def prepare(host: Any, name: str) -> None:
     """Right after pyinfra has connected: find out who we are there and tell pyinfra how to become root."""
-    without_nagle(host)
+    tune_socket(host)
     # Without sudo, whatever the inventory says: it is what this fact finds out.
     account: Account = host.get_fact(Login, _sudo=False)
     if account.sudo == "missing":
@@ -68,12 +69,22 @@ def prepare(host: Any, name: str) -> None:
     _note_interrupt(host)
 
 
-def without_nagle(host: Any) -> None:
-    """paramiko leaves Nagle's algorithm on; with delayed ACK: 40 ms a command. A ProxyCommand has no socket."""
+def tune_socket(host: Any) -> None:
+    """Speed, and an end for a connection whose other side has gone without a word. A ProxyCommand has no socket.
+
+    paramiko leaves Nagle's algorithm on; with delayed ACK: 40 ms a command. And it waits for ever for an answer: what was
+    sent must be acknowledged within ``GONE_S``, and a silent side is asked every 15 s (tcp(7)).
+    """
     client = getattr(host.connector, "client", None)
-    if client is not None:
-        with contextlib.suppress(OSError, AttributeError):
-            client.get_transport().sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if client is None:
+        return
+    with contextlib.suppress(OSError, AttributeError):
+        sock = client.get_transport().sock
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in (("TCP_USER_TIMEOUT", GONE_S * 1000), ("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 15)):
+            if hasattr(socket, name):  # Linux; other systems have some of them
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _answer_sudo(host: Any, held: Held) -> None:
@@ -128,7 +139,7 @@ def hold(host: Any) -> None:
         return
     if held.holder is not None:
         # The machine was restarted under us, and the connection is a new one.
-        without_nagle(host)
+        tune_socket(host)
         if held.password:
             _answer_sudo(host, held)
     channel = open_channel(host, lock.command(held.apply_id, lock.me(), held.sudo))

@@ -20,7 +20,7 @@ from pyinfra.api.state import StateStage  # noqa: E402
 from pyinfra.context import ctx_host, ctx_state  # noqa: E402
 
 from holdfast.apply import connection  # noqa: E402
-from holdfast.apply.proxycommand import send_everything  # noqa: E402
+from holdfast.apply.proxycommand import mend_proxycommand  # noqa: E402
 from holdfast.cli import driver  # noqa: E402
 from holdfast.components.base.facts import Room  # noqa: E402
 from holdfast.components.models import files as models  # noqa: E402
@@ -67,7 +67,7 @@ def read(host: Any, ws: Workstation) -> dict[str, Any]:
 
 def main(name: str) -> int:
     ws = load(name)
-    send_everything()
+    mend_proxycommand()
     address = "@local" if ws.local else name
     inventory = Inventory(([(address, ssh_data(ws))], {}))
     state = State(inventory, Config())
