@@ -31,7 +31,7 @@ class Instance:
 
 @dataclass(frozen=True)
 class Shape:
-    """What differs from machine to machine. ``least_speed``: tokens a second by role, at least; 0 where nobody can know."""
+    """What differs from machine to machine."""
 
     name: str
     login_user: str
@@ -47,13 +47,9 @@ class Shape:
     pins: dict[str, str] = field(default_factory=dict)
     depot: str = ""
     store: str = "/var/lib/holdfast/models"
-    least_speed: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, ws: Any) -> Shape:
-        from holdfast.settings import fitting
-
-        ceilings = {role: verdict.speed for role, verdict in fitting.verdicts(ws).items()}
         instances = {
             role: Instance(i.model, i.port, i.context, i.parallel, i.kv_type, i.keep_alive, tuple(i.gpus), tuple(i.held),
                            ws.ollama.lease_min_hold_s)
@@ -63,7 +59,6 @@ class Shape:
             ws.name, ws.login_user, instances, dict(ws.addresses), ws.require_gpu, ws.open_webui.port, ws.open_webui.admin_email,
             ws.tailscale.enabled, ws.tailscale.login_server, ws.tailscale.serve, tuple(ws.base.ca_certificates),
             dict(ws.models.pins), ws.depot, ws.models.store,
-            {role: ws.ollama.min_roofline * ceiling for role, ceiling in ceilings.items()},
         )  # fmt: skip
 
     @property

@@ -40,16 +40,10 @@ def lengths(context: int, tokens: int, cards: bool) -> tuple[int, ...]:
     return tuple([*chosen, most] if cards and most > 4096 else chosen or [max(32, room // 2)])
 
 
-def resources(ws: Workstation, role: str) -> set[str]:
-    """What the instance holds while its model is loaded; who shares one of them takes turns."""
-    instance = ws.instances[role]
-    lease = getattr(instance, "lease", None)
-    return set(instance.gpus if lease is None else lease)
-
-
 def pairs(ws: Workstation, roles: Sequence[str]) -> list[tuple[str, str]]:
-    """Who takes turns with whom."""
-    return [(a, b) for a, b in itertools.combinations(roles, 2) if resources(ws, a) & resources(ws, b)]
+    """Who takes turns with whom: those that hold the same thing while their models are loaded."""
+    held = {role: set(ws.instances[role].held) for role in roles}
+    return [(a, b) for a, b in itertools.combinations(roles, 2) if held[a] & held[b]]
 
 
 def job(ws: Workstation, wanted: Wanted, sudo: Sequence[str]) -> dict[str, Any]:

@@ -13,8 +13,8 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 170, 48, 56
 # Two hues that differ for every kind of eye, and then others; each is legible on white and on near-black.
 _COLOURS = ("#2f7ed8", "#d9701a", "#1f9e77", "#b64fb6")
 _STYLE = """
-svg { color: #24292f; background: #ffffff; font: 12px system-ui, sans-serif; }
-@media (prefers-color-scheme: dark) { svg { color: #d0d7de; background: #0d1117; } }
+svg { color: #24292f; font: 12px system-ui, sans-serif; } .ground { fill: #ffffff; }
+@media (prefers-color-scheme: dark) { svg { color: #d0d7de; } .ground { fill: #0d1117; } }
 text { fill: currentColor; } .grid { stroke: currentColor; opacity: .18; } .title { font-size: 15px; font-weight: 600; }
 .roof { fill: none; stroke-dasharray: 7 4; stroke-width: 1.5; } .floor { fill: none; stroke-dasharray: 1 4; stroke-width: 1.5; }
 .run { fill: none; stroke-width: 2; }
@@ -39,7 +39,8 @@ def svg(results: Sequence[Result], title: str, min_roofline: float) -> str:
     body = "\n".join(parts)
     size = f'viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}"'
     head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">'
-    return f"{head}\n<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n{body}\n</svg>\n"
+    ground = f'<rect class="ground" width="{_WIDTH}" height="{_HEIGHT}"/>'
+    return f"{head}\n<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n{ground}\n{body}\n</svg>\n"
 
 
 class _Plot:
@@ -82,7 +83,7 @@ class _Plot:
             out.append(f'<circle cx="{x:.1f}" cy="{self.y(point.decode.median):.1f}" r="3.5" fill="{colour}"/>')
         y = _TOP + 8 + 62 * number
         roof_words = [("roof", "roofline"), ("floor", f"{100 * min_roofline:.0f} % of it")] if result.ceiling else []
-        for n, (kind, words) in enumerate([("run", f"{result.role}, measured"), *roof_words]):
+        for n, (kind, words) in enumerate([("run", result.role), *roof_words]):
             at = y + 17 * n
             out.append(_line(kind, [(_WIDTH - _RIGHT + 14, at), (_WIDTH - _RIGHT + 40, at)], colour))
             out.append(f'<text x="{_WIDTH - _RIGHT + 46}" y="{at + 4}">{escape(words)}</text>')

@@ -18,6 +18,8 @@ WAIVED: dict[str, str] = {
     "test_nvidia.py::test_driver_is_one_and_new_enough": _NO_CARD,
     "test_ollama.py::test_all_of_the_model_is_on_the_cards": _NO_CARD,
     "test_ollama.py::test_servers_see_exactly_their_cards": _NO_CARD,
+    "test_speed.py::test_models_are_as_fast_as_their_cards_allow": _NO_CARD,
+    "test_speed.py::test_models_are_wholly_on_their_planned_cards": _NO_CARD,
 }
 
 

@@ -40,9 +40,9 @@ class FakeOllama:
             def answer(self, body: dict[str, Any]) -> None:
                 fake.loads += not fake.loaded
                 fake.loaded = True
-                fake.prompts.append(body["system"] + "\n" + body["prompt"])
+                fake.prompts.append(body.get("system", "") + "\n" + body["prompt"])
                 tokens = body["options"]["num_predict"]
-                words = len((body["system"] + body["prompt"]).split())
+                words = len((body.get("system", "") + body["prompt"]).split())
                 lines = [{"response": ""}, *({"response": " sea"} for _ in range(tokens))]
                 end = {
                     "done": True, "eval_count": tokens, "eval_duration": int(tokens / fake.rate * 1e9), "load_duration": 1,

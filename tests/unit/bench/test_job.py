@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.bench.job import Wanted, job, lengths, resources
+from holdfast.bench.job import Wanted, job, lengths
 from holdfast.errors import HoldfastError
 from holdfast.settings.loader import resolve
 from holdfast.settings.workstation import Workstation
@@ -49,7 +49,9 @@ def test_the_job_has_what_the_machine_needs_and_no_more() -> None:
 
 def test_who_shares_nothing_takes_no_turns() -> None:
     ws = machine(profile="cpu", gpus={})
-    assert resources(ws, "coder") == set() and job(ws, Wanted(), [])["pairs"] == []
+    assert job(ws, Wanted(), [])["pairs"] == []
+    both = {role: {"lease": ["memory"]} for role in ("coder", "reasoner")}
+    assert job(machine(profile="cpu", gpus={}, instances=both), Wanted(), [])["pairs"] == [("coder", "reasoner")]
 
 
 @pytest.mark.parametrize(
