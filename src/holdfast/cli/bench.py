@@ -27,9 +27,9 @@ several lengths, time to the first token, load and hand-over, as a share of the 
 It proves with /api/ps, the journal and nvidia-smi that all of a model is on its planned cards. Exit 1 when a model does not
 answer, is not wholly there, or is below `ollama.min_roofline`; the likeliest reasons are named.
 
-It unloads and loads each model and keeps the cards for minutes. It takes its turn like everybody: an answer in the making
-is never cut, and whoever asks meanwhile waits between two of its answers. While somebody's answer is in the making it does
-not begin, unless --force.
+It unloads and loads each model and keeps the cards for minutes. It takes its turn like everybody: no answer is ever cut;
+who asks the same instance meanwhile comes between two of its answers, and who asks another one as well, once the minimum
+hold is over (`ollama.lease_min_hold_s`). While somebody's answer is in the making it does not begin, unless --force.
 
   ./holdfast bench gpu-box
   ./holdfast bench gpu-box --instance coder --lengths 128,4096 --runs 9
