@@ -46,6 +46,9 @@ def until(true: Any, what: str, seconds: float = 180) -> None:
 def rebooted(workstation: Any) -> tuple[Any, dict[str, Any]]:
     """The machine after a reboot, and the node that it was before; nothing has been started by hand or by an apply."""
     before = node(workstation)
+    assert "coder" in workstation.root("holdfast-gpu prefer coder --for 2h")
+    assert workstation.state().models["reasoner"] in workstation.says("reasoner")
+    assert '"reasoner"' in workstation.ssh(["cat", "/run/holdfast/lease/left.holder"]).stdout, "somebody holds a lease"
     boot = workstation.ssh(["cat", "/proc/sys/kernel/random/boot_id"]).stdout.strip()
     assert workstation.reboot() != boot
     return workstation, before
@@ -66,6 +69,15 @@ def test_it_is_the_same_node(rebooted: Any) -> None:
     assert after["TailscaleIPs"] and after["PublicKey"], "there is something to compare"
     # And by the control server's word: not a second node beside the first.
     assert machine.joined()["ipv4"] in after["TailscaleIPs"]
+
+
+def test_nobody_holds_a_lease_of_before(rebooted: Any) -> None:
+    machine, _ = rebooted
+    until(lambda: active(machine), "the units are active")
+    done = machine.ssh(["holdfast-gpu", "status", "--json"])
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["prefer"] is None and [g for g in found["gpus"] if g["holder"] or g["waiting"]] == [], found
 
 
 @pytest.mark.parametrize("role", ["coder", "reasoner"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -30,6 +31,30 @@ def test_a_setting_of_the_coder_restarts_the_coder_alone(machine: Any) -> None:
         # In the process itself, not in the file that the deploy wrote.
         assert machine.environment(after[CODER])["OLLAMA_CONTEXT_LENGTH"] == str(context)
         assert machine.environment(after[REASONER])["OLLAMA_CONTEXT_LENGTH"] == str(standard)
+
+
+def test_what_the_reasoner_holds_is_the_reasoners_matter(machine: Any) -> None:
+    for values, names in (({"instances.reasoner.lease": ["left", "right", "memory"]}, "left right memory"), (None, "left right")):
+        before = machine.pids()
+        changed = machine.apply(values).changed
+        after = machine.pids()
+        assert {unit for unit in before if before[unit] != after[unit]} == {REASONER}, changed
+        assert machine.environment(after[REASONER])["HOLDFAST_LEASE"] == names
+        assert machine.environment(after[CODER])["HOLDFAST_LEASE"] == "left"
+        for role in ("coder", "reasoner"):
+            assert machine.state().models[role] in machine.says(role)
+
+
+def test_a_restart_by_hand_ends_one_server_alone(machine: Any) -> None:
+    assert machine.state().models["coder"] in machine.says("coder")
+    before = machine.pids()
+    machine.root("systemctl restart ollama@reasoner")
+    after = machine.pids()
+    assert {unit for unit in before if before[unit] != after[unit]} == {REASONER}
+    # The coder's model is where it was: its lease was not taken from it with the other's unit.
+    assert '"coder"' in machine.ssh(["cat", "/run/holdfast/lease/left.holder"]).stdout
+    found = machine.ssh(["holdfast-gpu", "status", "--json"]).stdout
+    assert next((gpu["name"], gpu["holder"]) for gpu in json.loads(found)["gpus"]) == ("left", "coder"), found
 
 
 def test_a_server_that_is_killed_comes_back_by_itself(machine: Any) -> None:
