@@ -13,6 +13,7 @@ from functools import partial
 
 from holdfast_onhost.lease.gate import Gate
 from holdfast_onhost.lease.refusal import Refused
+from holdfast_onhost.lease.states import State
 
 # Ollama asks these before and after a generation, for the same client (/slots: who looks whether one runs): while a holder
 # drains they still pass.
@@ -20,6 +21,10 @@ _CHEAP = ("/tokenize", "/detokenize", "/apply-template", "/props", "/slots")
 _HEAD_MAX = 1 << 20  # bytes
 _HEAD_S = 60.0
 _CHUNK = 65536
+# As llama-server says it.
+_LOADING = (
+    503, "Service Unavailable", {"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}}
+)  # fmt: skip
 _LEFT = select.POLLRDHUP | select.POLLHUP | select.POLLERR
 
 
@@ -71,16 +76,23 @@ class Relay:
             if self.gate.loaded_once:
                 reply(client, 200, "OK", {"status": "ok"})
             else:
-                error = {"code": 503, "message": "Loading model", "type": "unavailable_error"}
-                reply(client, 503, "Service Unavailable", {"error": error})
+                reply(client, *_LOADING)
             return
         generating = path not in _CHEAP
+        loading: bool | None = None  # said to who looks while nobody is served; None: somebody is
         try:
-            if not self.gate.enter(generating, partial(_gone, client)):
-                return
+            with self.gate.changed:  # no hand-over between the question and the door
+                if path == "/slots" and self.gate.state not in (State.SERVING, State.DRAINING):
+                    loading = self.gate.wanted
+                elif not self.gate.enter(generating, partial(_gone, client)):
+                    return
         except Refused as why:
             # As plain text: Ollama hands the body on as it is (llm/llama_server.go, statusErrorMessage).
             reply(client, 500, "Internal Server Error", f"holdfast: {why}")
+            return
+        if loading is not None:
+            # Who only looks must not queue for the card, nor have a model loaded.
+            reply(client, *(_LOADING if loading else (200, "OK", [])))
             return
         try:
             rest = self._carry(client, close_after(head))

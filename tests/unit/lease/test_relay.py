@@ -109,6 +109,22 @@ def test_while_draining_only_what_a_running_one_still_needs_passes(site: Site) -
     assert link.recv(1000).endswith(b"hi")
 
 
+def test_who_only_looks_has_no_model_loaded(site: Site) -> None:
+    site.gate.loaded()
+    assert site.ask("/slots") == (200, "hi")
+    until(lambda: site.gate.active == 0)
+    site.got = b""
+    site.gate.set(State.PARKED)
+    assert site.ask("/slots") == (200, "[]") and not site.gate.wanted
+    link = site.open()
+    until(lambda: site.gate.held == 1)
+    status, text = site.ask("/slots")
+    assert status == 503 and json.loads(text)["error"]["message"] == "Loading model"
+    assert site.gate.held == 1 and not site.got
+    site.gate.set(State.SERVING)
+    assert link.recv(1000).endswith(b"hi")
+
+
 def test_client_that_leaves_while_it_waits_is_forgotten(site: Site) -> None:
     link = site.open()
     until(lambda: site.gate.held == 1)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import http.server
 import json
+import socket
+import socketserver
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from holdfast.components.nvidia.activity import people, read_activity, words
 from holdfast.components.nvidia.machine import Holder, Machine
+from holdfast_onhost.lease.gate import Gate
+from holdfast_onhost.lease.relay import Relay
+from holdfast_onhost.lease.states import State
 
 CODER = "0::/system.slice/system-ollama.slice/ollama@coder.service\n"
 
@@ -19,16 +24,27 @@ CODER = "0::/system.slice/system-ollama.slice/ollama@coder.service\n"
 class Slots(http.server.BaseHTTPRequestHandler):
     """llama-server's GET /slots."""
 
-    status, body = 200, "[]"
+    status, body, asked = 200, "[]", 0
 
     def do_GET(self) -> None:
         assert self.path == "/slots"
+        Slots.asked += 1
         self.send_response(self.status)
         self.end_headers()
         self.wfile.write(self.body.encode())
 
     def log_message(self, format: str, *args: object) -> None:
         pass
+
+
+class Behind(socketserver.ThreadingUnixStreamServer):
+    """The real llama-server, on the socket that the relay hands on to."""
+
+    daemon_threads = True
+
+    def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
+        link, _ = super().get_request()
+        return link, ("relay", 0)
 
 
 @pytest.fixture
@@ -69,6 +85,69 @@ def test_a_server_says_it_itself(
     monkeypatch.setattr(Slots, "body", json.dumps(slots))
     process(tmp_path, 7, "/opt/ollama/lib/ollama/llama-server", "--port", str(port))
     assert read_activity(str(tmp_path), 0.01) == busy
+
+
+@pytest.mark.parametrize(("status", "busy"), [(503, ["ollama@coder (pid 7) is answering"]), (200, []), (501, [])])
+def test_a_relay_is_asked_for_its_child_too(
+    status: int, busy: list[str], port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Slots, "status", status)
+    monkeypatch.setattr(Slots, "asked", 0)
+    process(tmp_path, 7, "/usr/bin/python3", "-I", "/opt/llama-server", "--port", str(port))
+    process(tmp_path, 8, "/opt/ollama/lib/ollama/llama-server", "--port", str(port), "--host", "/home/x/llama-7.sock")
+    assert read_activity(str(tmp_path), 0.01) == busy and Slots.asked == 1
+
+
+def served(gate: Gate) -> None:
+    gate.loaded()
+
+
+def parked(gate: Gate) -> None:
+    gate.loaded()
+    gate.set(State.PARKED)
+
+
+def drained(gate: Gate) -> None:
+    gate.loaded()
+    gate.set(State.DRAINING)
+
+
+def queued(gate: Gate) -> None:
+    parked(gate)
+    gate.held = 1
+
+
+@pytest.mark.parametrize(
+    ("at_work", "reach", "asked", "busy"),
+    [
+        (True, served, 1, True), (False, served, 1, False), (True, drained, 1, True),
+        # Nobody behind the door is asked, and nobody comes to the card for it.
+        (True, parked, 0, False), (True, queued, 0, True),
+    ],
+)  # fmt: skip
+def test_a_look_through_the_relay_is_no_request(
+    at_work: bool,
+    reach: Callable[[Gate], None],
+    asked: int,
+    busy: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Slots, "body", json.dumps([{"is_processing": at_work}]))
+    monkeypatch.setattr(Slots, "asked", 0)
+    gate, path = Gate(), str(tmp_path / "x.sock")
+    relay = Relay(gate, "127.0.0.1", 0, path)
+    with Behind(path, Slots) as behind:
+        threads = [threading.Thread(target=run, daemon=True) for run in (behind.serve_forever, relay.run)]
+        for thread in threads:
+            thread.start()
+        reach(gate)
+        held, state = gate.held, gate.state
+        process(tmp_path, 7, "/usr/bin/python3", "-I", "/opt/llama-server", "--port", str(relay.door.getsockname()[1]))
+        assert bool(read_activity(str(tmp_path), 0.01)) == busy and Slots.asked == asked
+        assert (gate.held, gate.state, gate.served, gate.unproven) == (held, state, 0, None)
+        behind.shutdown()
+    relay.door.close()
 
 
 def test_a_server_that_does_not_answer_is_known_by_its_work(tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ def read_activity(root: str, pause_s: float) -> Any:
             return None
 
     busy, unsure = [], []
+    said: dict[str, bool | None] = {}
     for pid in sorted(filter(str.isdigit, os.listdir(os.path.join(root, "proc"))), key=int):
         words = [word for word in text(pid, "cmdline").split("\0") if word]
         programs = [os.path.basename(word) for word in words[:4]]
@@ -58,12 +59,16 @@ def read_activity(root: str, pause_s: float) -> Any:
         if "reason-then-code" in programs or "reason_then_code" in programs:
             busy.append(f"a batch runs: {name}")
         elif "llama-server" in programs or (programs[:1] == ["ollama"] and "runner" in words[1:2]):
-            port = re.search(r"--port[= ](\d+)", " ".join(words))
-            at_work = answering(port[1]) if port else None
-            if at_work:
-                busy.append(f"{name} is answering")
-            elif at_work is None:
+            found = re.search(r"--port[= ](\d+)", " ".join(words))
+            port = found[1] if found else ""
+            # A relay's child listens on a socket of its own and has the relay's port in its words: one is asked for both.
+            first = port not in said
+            if first:
+                said[port] = answering(port) if port else None
+            if said[port] is None:
                 unsure.append((pid, name, ticks(pid)))
+            elif first and said[port]:
+                busy.append(f"{name} is answering")
     if unsure:
         time.sleep(pause_s)
     # A twentieth of a core: one that waits for a request uses nothing.
