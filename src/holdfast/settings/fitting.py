@@ -12,6 +12,7 @@ from holdfast.errors import SettingsError
 from holdfast.fit import Card, Shape, Verdict, judge
 from holdfast.fit.lock import shapes
 from holdfast.fit.nearest import nearest
+from holdfast.fit.residents import exclusive
 
 if TYPE_CHECKING:
     from holdfast.settings.workstation import Workstation
@@ -75,6 +76,21 @@ def require(given: Asked, where: str = "") -> None:
             fixes.append(_fix(role, found, given))
     if problems:
         raise FitError("\n  ".join(problems), where=where, fix="; ".join(fixes), asked=given)
+
+
+def require_turns(given: Asked, where: str = "") -> None:
+    """Raises SettingsError for instances that cannot be loaded at the same time and whose leases would let them try."""
+    found = given.verdicts()
+    for one, other in exclusive(found):
+        if None in (found[one].fits, found[other].fits):
+            continue  # nobody knows, and a person has said it
+        leases = {role: given.instances[role].held for role in (one, other)}
+        if not set(leases[one]) & set(leases[other]):
+            said = " and ".join(f"instances.{role}.lease is {_yaml(list(names))}" for role, names in leases.items())
+            raise SettingsError(
+                f"{given.name}: {said}, so {one} and {other} would not wait for each other, and their models do not fit together",
+                where=where, allowed="leases with a name in common", fix="take lease out: they then take turns on their gpus",
+            )  # fmt: skip
 
 
 def arithmetic(found: Verdict) -> str:

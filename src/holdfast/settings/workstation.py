@@ -146,4 +146,5 @@ class Workstation(Section):
         except RecursionError:
             raise SettingsError(f"{name}: nested too deeply", where=where, fix="see hosts.example.yml") from None
         fitting.require(fitting.asked(ws), where)
+        fitting.require_turns(fitting.asked(ws), where)
         return ws

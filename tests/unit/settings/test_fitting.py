@@ -104,3 +104,16 @@ def test_a_card_is_an_address_or_a_mapping() -> None:
 def test_speed_of_a_card_of_ones_own() -> None:
     slow = resolve(site(gpus={"left": {"address": "01:00.0", "bandwidth_gb_s": 468}}))
     assert round(fitting.verdicts(slow)["coder"].speed, 1) == 24.1
+
+
+def test_leases_that_would_let_both_load_at_once_are_refused() -> None:
+    error = refused(site(instances={"coder": {"lease": ["memory"]}}))
+    assert "instances.coder.lease is [memory] and instances.reasoner.lease is [left, right]" in error.message
+    assert error.fix.startswith("take lease out")
+    resolve(site(instances={"coder": {"lease": ["memory"]}, "reasoner": {"lease": ["fan", "memory"]}}))
+    # Two that fit on the cards together need not wait for each other.
+    small = {"model": "qwen2.5-coder:1.5b", "gpus": ["left"]}
+    found = {"coder": {**small, "lease": []}, "reasoner": {**small, "model": "deepseek-r1:1.5b"}}
+    assert fitting.exclusive(fitting.verdicts(resolve(site(instances=found)))) == []
+    # What nobody can compute is a person's own business.
+    resolve(site(instances={"coder": {"lease": ["memory"]}}, card=""))
