@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from holdfast.components.nvidia.cards import _NAMES, card
+from holdfast.components.nvidia.cards import _OLDER, UNKNOWN, card
 from holdfast.components.nvidia.machine import Gpu, Kernel, Machine, Package
 from holdfast.components.nvidia.packages import Want, choose, driver_set, foreign, missing, superseded
 from holdfast.errors import HoldfastError
+from holdfast.fit import CARDS
 
 AMPERE, BLACKWELL, PASCAL, KEPLER = "0x2204", "0x2b85", "0x1b80", "0x1180"
 KERNEL = "6.12.117+deb13-amd64"
@@ -146,8 +147,14 @@ def test_what_belongs_together_on_a_depot() -> None:
 
 
 def test_every_named_card_has_an_architecture() -> None:
-    for number in _NAMES:
-        assert not card(f"0x{number:04x}").name.startswith("NVIDIA device")
+    known = [device for kind in CARDS.values() for device in kind.devices]
+    older = [f"{number:04x}" for number in _OLDER]
+    assert not set(known) & set(older)
+    for device in known + older:
+        found = card(f"0x{device}")
+        assert found.architecture is not UNKNOWN and not found.name.startswith("NVIDIA device")
+    # One id for two sizes of memory.
+    assert card("0x2d04").name == "GeForce RTX 5060 Ti" and card("0x1b80").name == "GeForce GTX 1080"
     kinds = {
         device: card(device).architecture.name
         for device in (KEPLER, PASCAL, AMPERE, BLACKWELL, "0x1e04", "0x2684", "0x20b0")

@@ -94,7 +94,7 @@ def test_held_by_a_person_and_by_a_service(tmp_path: Path) -> None:
     person = holder(72, "python3", "/user.slice/user-1000.slice/session-3.scope")
     links = {f"proc/{pid}/fd/7": "/dev/nvidia0" for pid in (71, 72)}
     found = read(tmp_path / "both", {**newer, **service, **person, **holder(73, "bash", "/")}, links=links)
-    assert [(h.pid, h.unit, h.uid) for h in found.holders] == [(71, "ollama@coder.service", 1000), (72, "", 1000)]
+    assert [(h.pid, h.unit) for h in found.holders] == [(71, "ollama@coder.service"), (72, "")]
     finding = classify(found, {}, 550)
     assert finding.state == "needs_reboot" and "held by python3 (pid 72)" in finding.reason
     found = read(tmp_path / "service", {**newer, **service}, links={"proc/71/fd/7": "/dev/nvidia0"})

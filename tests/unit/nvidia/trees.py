@@ -84,7 +84,7 @@ def make_log(kernel: str, version: str = V, name: str = "nvidia-current") -> Fil
 
 def holder(pid: int, name: str, group: str) -> Files:
     at = f"proc/{pid}"
-    return {f"{at}/comm": f"{name}\n", f"{at}/cgroup": f"0::{group}\n", f"{at}/status": "Name: x\nUid:\t1000\t1000\n"}
+    return {f"{at}/comm": f"{name}\n", f"{at}/cgroup": f"0::{group}\n"}
 
 
 def tree(root: Path, files: Files, kernel: str = OLD, links: dict[str, str] | None = None) -> Path:

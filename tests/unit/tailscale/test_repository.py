@@ -37,13 +37,13 @@ def resolved(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     ],
 )
 def test_distribution(release: dict[str, str], expected: tuple[str, str]) -> None:
-    assert repository.distribution(release) == expected
+    assert repository.served(release) == expected
 
 
 @pytest.mark.parametrize("release", [{}, {"ID": "fedora", "VERSION_CODENAME": ""}, {"ID": "debian"}])
 def test_another_distribution_is_refused(release: dict[str, str]) -> None:
     with pytest.raises(HoldfastError, match="no Tailscale packages"):
-        repository.distribution(release)
+        repository.served(release)
 
 
 def test_the_source_names_its_one_key() -> None:

@@ -1,1 +1,1 @@
-"""The NVIDIA driver: what the machine has, in one look."""
+"""The NVIDIA driver: from nothing to in use, right for the machine's cards; a machine without cards is left alone."""

@@ -7,23 +7,16 @@ Blackwell is driven by nothing else.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
-# Cards that people put into such machines; others are shown by their id.
-_NAMES = {
+from holdfast.fit import CARDS, by_device
+
+# Older than what the fit knows figures of, and still put into such machines; all others are shown by their id.
+_OLDER = {
     0x1B06: "GeForce GTX 1080 Ti",
     0x1B80: "GeForce GTX 1080",
     0x1E04: "GeForce RTX 2080 Ti",
-    0x2203: "GeForce RTX 3090 Ti",
-    0x2204: "GeForce RTX 3090",
-    0x2206: "GeForce RTX 3080",
-    0x2230: "RTX A6000",
-    0x2684: "GeForce RTX 4090",
-    0x26B1: "RTX 6000 Ada",
-    0x2704: "GeForce RTX 4080",
-    0x2B85: "GeForce RTX 5090",
-    0x2BB1: "RTX PRO 6000 Blackwell",
-    0x2C02: "GeForce RTX 5080",
 }
 
 NEWEST = 999
@@ -77,4 +70,10 @@ def card(device: str) -> Card:
     except ValueError:
         return Card(f"NVIDIA device {device or '?'}", UNKNOWN)
     kind = [architecture for first, architecture in _RANGES if first <= number][-1]
-    return Card(_NAMES.get(number, f"NVIDIA device {device}"), kind)
+    return Card(_name(number) or f"NVIDIA device {device}", kind)
+
+
+def _name(number: int) -> str:
+    known = by_device(f"{number:04x}")
+    # Without the size of its memory, which the id does not always tell.
+    return re.sub(r" \d+GB$", "", CARDS[known].name) if known else _OLDER.get(number, "")

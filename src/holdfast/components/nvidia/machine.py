@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast.components.nvidia.cards import Card, card
+from holdfast.operations.distribution import distribution
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,6 @@ class Holder:
     pid: int
     name: str
     unit: str = ""
-    uid: int = 0
 
     def __str__(self) -> str:
         return self.unit or f"{self.name} (pid {self.pid})"
@@ -91,7 +91,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Machine:
-    """See facts.read_machine for where each comes from."""
+    """See reader.read_machine for where each comes from."""
 
     gpus: tuple[Gpu, ...] = ()
     distribution: str = ""
@@ -122,8 +122,6 @@ class Machine:
     holders: tuple[Holder, ...] = ()
     stopped: tuple[str, ...] = ()
     """Units that a reload has stopped and not started again."""
-    reboot_required: tuple[str, ...] = ()
-    """Packages that asked for a reboot (/run/reboot-required.pkgs)."""
     passphrases: tuple[str, ...] = ()
     """Encrypted disks that ask a person at boot."""
 
@@ -192,10 +190,11 @@ def parse(found: Mapping[str, Any]) -> Machine:
     """The Machine in what ``read_machine`` returned; what an older recording lacks has its default."""
     kernels = {k: Kernel(k, **values) for k, values in dict(found["kernels"]).items()}
     packages = {name: Package(name, **values) for name, values in found.get("packages", {}).items()}
+    name, codename = distribution(found.get("release", {}))
     return Machine(
         gpus=tuple(Gpu(**gpu) for gpu in found["gpus"]),
-        distribution=found.get("distribution", ""),
-        codename=found.get("codename", ""),
+        distribution=name,
+        codename=codename,
         boot_id=found.get("boot_id", ""),
         nouveau=found["nouveau"],
         module=found["module"],
@@ -212,8 +211,7 @@ def parse(found: Mapping[str, Any]) -> Machine:
         packages=packages,
         broken_packages=tuple(found["broken_packages"]),
         failures=tuple(Failure(**failure) for failure in found.get("failures", ())),
-        holders=tuple(Holder(**holder) for holder in found.get("holders", ())),
+        holders=tuple(Holder(h["pid"], h["name"], h["unit"]) for h in found.get("holders", ())),
         stopped=tuple(found.get("stopped", ())),
-        reboot_required=tuple(found.get("reboot_required", ())),
         passphrases=tuple(found.get("passphrases", ())),
     )

@@ -165,10 +165,8 @@ def read_machine(root: str) -> Any:
         if any(link("proc", pid, "fd", fd).startswith("/dev/nvidia") for fd in names("proc", pid, "fd")):
             group = text("proc", pid, "cgroup").partition("::")[2].splitlines()
             last = group[0].rpartition("/")[2] if group and "/user.slice/" not in group[0] else ""
-            uid = re.search(r"^Uid:\s+(\d+)", text("proc", pid, "status"), re.M)
             holders.append({
                 "pid": int(pid), "name": text("proc", pid, "comm"), "unit": last if last.endswith(".service") else "",
-                "uid": int(uid[1]) if uid else 0,
             })  # fmt: skip
 
     # -- the key that DKMS signs with ------------------------------------------------------------------------------
@@ -187,12 +185,9 @@ def read_machine(root: str) -> Any:
             passphrases.append(words[0])
 
     release = dict(line.split("=", 1) for line in text("etc/os-release").splitlines() if "=" in line)
-    release = {name: value.strip("\"'") for name, value in release.items()}
-    ubuntu, debian = release.get("UBUNTU_CODENAME", ""), release.get("DEBIAN_CODENAME", "")
     return {
         "gpus": gpus,
-        "distribution": "ubuntu" if ubuntu else "debian" if debian else release.get("ID", ""),
-        "codename": ubuntu or debian or release.get("VERSION_CODENAME", ""),
+        "release": {name: value.strip("\"'") for name, value in release.items()},
         "boot_id": text("proc/sys/kernel/random/boot_id"),
         "nouveau": os.path.isdir(path("sys/module/nouveau")),
         "module": text("sys/module/nvidia/version"),
@@ -211,6 +206,5 @@ def read_machine(root: str) -> Any:
         "failures": failures,
         "holders": holders,
         "stopped": text("run/holdfast/nvidia-stopped").split(),
-        "reboot_required": text("run/reboot-required.pkgs").split(),
         "passphrases": passphrases,
     }

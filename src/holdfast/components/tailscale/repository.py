@@ -12,6 +12,7 @@ from pyinfra.api import FunctionCommand, StringCommand, operation
 from holdfast.components.tailscale.facts import AptRepository
 from holdfast.depot import AptSource, resolve_apt
 from holdfast.errors import HoldfastError
+from holdfast.operations.distribution import distribution
 from holdfast.operations.failing import fail
 from holdfast.operations.place import File, writing
 from holdfast.operations.release import FETCH
@@ -24,13 +25,9 @@ SOURCE = "/etc/apt/sources.list.d/tailscale.sources"
 STALE = ("/etc/apt/sources.list.d/tailscale.list",)
 
 
-def distribution(release: dict[str, str]) -> tuple[str, str]:
-    """("debian" | "ubuntu", codename) of an /etc/os-release; of a derivative, those of what it derives from."""
-    if release.get("UBUNTU_CODENAME"):
-        return "ubuntu", release["UBUNTU_CODENAME"]
-    if release.get("DEBIAN_CODENAME"):
-        return "debian", release["DEBIAN_CODENAME"]
-    name, codename = release.get("ID", ""), release.get("VERSION_CODENAME", "")
+def served(release: dict[str, str]) -> tuple[str, str]:
+    """("debian" | "ubuntu", codename) of an /etc/os-release. Raises HoldfastError for all others."""
+    name, codename = distribution(release)
     if name in ("debian", "ubuntu") and codename:
         return name, codename
     raise HoldfastError(
@@ -68,11 +65,13 @@ def repository(depot: str) -> Iterator[StringCommand | FunctionCommand]:
     found = AptRepository.read(host, keyring=KEYRING, source=SOURCE, stale=list(STALE))
     if found is None:
         # A machine without python3: for a plan that is a change to come; later than that, base has failed.
-        missing = HoldfastError("python3 is missing on the machine", where=host.name, fix="apply again: base installs it")
+        missing = HoldfastError(
+            "python3 is missing on the machine", where=host.name, fix="apply again: base installs it"
+        )
         yield fail(missing) if host.state.is_executing else StringCommand("true")
         return
     try:
-        todo = commands(found, resolve_apt("tailscale", depot, *distribution(found["release"])))
+        todo = commands(found, resolve_apt("tailscale", depot, *served(found["release"])))
     except HoldfastError as error:
         yield fail(error)
         return
