@@ -10,6 +10,7 @@ from holdfast import depot
 from holdfast.cli import locks
 from holdfast.cli.outcome import Outcome
 from holdfast.cli.parser import common
+from holdfast.cli.show import mib
 from holdfast.components.models import files, pins, shapes, stock
 from holdfast.depot import lock
 from holdfast.progress import Progress
@@ -63,7 +64,7 @@ def fetch(args: argparse.Namespace, progress: Progress) -> Outcome:
     programs, models = split(args.names)
     artifacts = {} if models and not programs else depot.fetch(programs or None, progress, build=not args.no_build)
     fetched = stock.fetch(models, stock.REGISTRY, progress) if models else {}
-    lines = [f"{a.name} {a.version}: {a.origin}, {_mib(a.size)}, sha256:{a.sha256}" for a in artifacts.values()]
+    lines = [f"{a.name} {a.version}: {a.origin}, {mib(a.size)}, sha256:{a.sha256}" for a in artifacts.values()]
     lines += [f"{name}: manifest {digest}" for name, digest in fetched.items()]
     data = {"root": str(depot.root()), "artifacts": [asdict(a) for a in artifacts.values()], "models": fetched}
     return Outcome(data, [*lines, f"depot: {depot.root()}"])
@@ -78,7 +79,7 @@ def listing(args: argparse.Namespace, progress: Progress) -> Outcome:
     entries, rows, lines = depot.recorded(), [], []
     for pin in lock.load().values():
         entry = entries.get(pin.name)
-        there = f"{entry.version}, {entry.origin}, {_mib(entry.size)}" if entry else "not in the depot"
+        there = f"{entry.version}, {entry.origin}, {mib(entry.size)}" if entry else "not in the depot"
         if not pin.file:
             there = "only taken from the vendor"
         release = f"sha256:{pin.sha256}" if pin.sha256 else lock.UNVERIFIED
@@ -117,7 +118,7 @@ def update(args: argparse.Namespace, progress: Progress) -> Outcome:
         lines.append(f"{name}: manifest {models[name]}{yours}")
         if name in known:
             shape = shapes.update(name, stock.REGISTRY, files.user_agent())
-            lines.append(f"{name}: {len(shape.layers)} layers of {shape.architecture}, {_mib(shape.weights)} on the cards")
+            lines.append(f"{name}: {len(shape.layers)} layers of {shape.architecture}, {mib(shape.weights)} on the cards")
     data = {"updated": [asdict(p) for p in artifacts], "models": models}
     if artifacts or known.keys() & models:
         lines.append("written to locks/; compare with what the vendor publishes, then commit it")
@@ -127,7 +128,3 @@ def update(args: argparse.Namespace, progress: Progress) -> Outcome:
 def lock_python(args: argparse.Namespace, progress: Progress) -> Outcome:
     made = locks.lock(args.names, upgrade=args.upgrade)
     return Outcome({"locks": [str(path) for path in made]}, [f"made {path}" for path in made])
-
-
-def _mib(size: int) -> str:
-    return f"{size / 2**20:.1f} MiB"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from holdfast import paths
+from holdfast import paths, yaml_edit
 from holdfast.errors import HoldfastError
 
 UNVERIFIED = "unverified"
@@ -115,29 +114,17 @@ def write(name: str, size: int, sha256: str, file: Path | None = None) -> None:
     The new file replaces the old one in one step, and only after it was read back with the values in it.
     """
     file = file or lock_file()
-    lines = file.read_text().splitlines(keepends=True)
-    values, inside, written = {"size": str(size), "sha256": sha256}, False, set()
-    for number, line in enumerate(lines):
-        if re.match(r"  \S", line) and not line.lstrip().startswith("#"):
-            inside = line.startswith(f"  {name}:")
-        found = re.match(r"(    (size|sha256):\s*)([^\s#]+)(.*\n?)", line, re.S) if inside else None
-        if found:
-            lines[number] = found[1] + values[found[2]] + found[4]
-            written.add(found[2])
-    if written != set(values):
+    lines = yaml_edit.with_values(yaml_edit.read(file), name, {"size": str(size), "sha256": sha256}, indent=yaml_edit.STEP)
+    if lines is None:
         raise HoldfastError(
             f"{name} has no line for size and sha256",
             where=str(file),
             fix=f"add `size: {UNVERIFIED}` and `sha256: {UNVERIFIED}` to it",
         )
-    new = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        new.write_text("".join(lines))
+
+    def right(new: Path) -> bool:
         got = pin(name, new)
-        if (got.size, got.sha256) != (size, sha256):
-            raise HoldfastError(
-                f"{name}: the lock could not be edited", where=str(file), fix="write size and sha256 by hand"
-            )
-        new.replace(file)
-    finally:
-        new.unlink(missing_ok=True)
+        return (got.size, got.sha256) == (size, sha256)
+
+    fix = "write size and sha256 by hand"
+    yaml_edit.replace(file, lines, right, HoldfastError(f"{name}: the lock could not be edited", where=str(file), fix=fix))

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from holdfast import yaml_edit
 from holdfast.errors import HoldfastError
 from holdfast.fit.shape import Layer, Shape
 from holdfast.paths import LOCKS
@@ -75,28 +76,12 @@ def shapes(file: Path = LOCK) -> dict[str, Shape]:
 
 def write(name: str, shape: Shape, file: Path = LOCK) -> None:
     """Put ``shape`` under ``name`` in the lock; everything else in it stays as it is, comments included."""
-    lines, out, end, inside, under = file.read_text("utf-8").splitlines(), [], 0, False, False
-    for line in lines:
-        if line[:1].strip() and not line.startswith("#"):
-            inside = line.startswith(f"{name}:")
-        under = inside and (line.startswith("  shape:") or (under and line.startswith("   ")))
-        if under:
-            continue
-        out.append(line)
-        if inside and line.strip() and not line.startswith("#"):
-            end = len(out)
-    out[end:end] = _block(shape) if end else []
-    new = file.with_name(f".{file.name}.new")
-    new.write_text("\n".join(out) + "\n", "utf-8")
-    if shapes(new).get(name) != shape:
-        new.unlink()
-        raise HoldfastError(f"{name} is not in the lock", where=str(file), fix=f"add {name} to {file} first")
-    new.replace(file)
-
-
-def _block(shape: Shape) -> list[str]:
+    problem = HoldfastError(f"{name} is not in the lock", where=str(file), fix=f"add {name} to {file} first")
     text = yaml.safe_dump({"shape": shape_to_lock(shape)}, sort_keys=False, width=110, default_flow_style=None)
-    return [f"  {line}" for line in text.splitlines()]
+    lines = yaml_edit.with_block(yaml_edit.read(file), name, "shape", text.splitlines())
+    if lines is None:
+        raise problem
+    yaml_edit.replace(file, lines, lambda new: shapes(new).get(name) == shape, problem)
 
 
 def _kind(layer: Layer) -> dict[str, int]:

@@ -1,4 +1,6 @@
-"""A model's shape from its published architecture, as llama.cpp's Q4_K_M makes it: for where its GGUF cannot be read.
+"""`python -m holdfast.fit.q4_k_m` computed the shapes in locks/models.yml whose `source` says so, and computes them anew.
+
+A model's shape from its published architecture, as llama.cpp's Q4_K_M makes it: for where its GGUF cannot be read.
 
 Source of the rule: llama_tensor_get_type_impl in src/llama-quant.cpp of llama.cpp.  For dense models of the Llama and Qwen2
 families, whose matrices all have rows of whole 256-blocks.  It gives the published sizes to the byte (tests/unit/fit).
@@ -6,9 +8,12 @@ families, whose matrices all have rows of whole 256-blocks.  It gives the publis
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from holdfast.fit.ggml import row_bytes
+from holdfast.fit.lock import LOCK, shapes, write
 from holdfast.fit.shape import COMPUTED, Layer, Shape
 
 
@@ -80,3 +85,15 @@ def _layer(model: Architecture, number: int) -> Layer:
         + (4 * (query + 2 * kv) if model.name == "qwen2" else 0)  # its biases
     )
     return Layer(weights, weights, kv, kv)
+
+
+def write_computed(file: Path = LOCK) -> list[str]:
+    """Write the shapes that are computed into the lock, and no other; the models' names. Raises HoldfastError."""
+    names = [name for name, known in shapes(file).items() if known.source == COMPUTED and name in PUBLISHED]
+    for name in names:
+        write(name, shape(PUBLISHED[name]), file)
+    return names
+
+
+if __name__ == "__main__":
+    sys.stdout.write("\n".join(write_computed()) + "\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ from tests.unit.fit.test_fits import shapes as any_shape
 
 from holdfast.errors import HoldfastError
 from holdfast.fit.lock import LOCK, shape_from_lock, shape_to_lock, shapes, write
-from holdfast.fit.q4_k_m import PUBLISHED, shape
-from holdfast.fit.shape import Shape
+from holdfast.fit.q4_k_m import PUBLISHED, shape, write_computed
+from holdfast.fit.shape import COMPUTED, READ, Shape
 
 OTHER = shape(PUBLISHED["qwen2.5-coder:1.5b"])
 
@@ -69,3 +70,13 @@ def test_a_damaged_shape_is_one_clear_error(change: dict[str, object]) -> None:
     with pytest.raises(HoldfastError, match="shape cannot be read") as caught:
         shape_from_lock({**shape_to_lock(OTHER), **change})
     assert "models.yml" in caught.value.render()
+
+
+def test_computed_shapes_are_as_the_rule_gives_them_and_others_stay(tmp_path: Path) -> None:
+    file = tmp_path / "models.yml"
+    file.write_text(LOCK.read_text())
+    first, *rest = [name for name, known in shapes().items() if known.source == COMPUTED]
+    write(first, dataclasses.replace(OTHER, source=READ), file)
+    write(rest[0], OTHER, file)
+    assert write_computed(file) == rest
+    assert shapes(file) == {**shapes(), first: dataclasses.replace(OTHER, source=READ)}

@@ -17,7 +17,7 @@ HOLDFAST = SRC / "holdfast"
 
 # Which folders of src/holdfast a folder may import from (besides itself). docs/development.md draws the same arrows.
 ARROWS: dict[str, set[str]] = {
-    "root": set(),  # apt, errors, paths, proc, progress, render, uv
+    "root": set(),  # apt, errors, paths, proc, progress, render, uv, yaml_edit
     "fit": {"root"},
     "settings": {"root", "fit", "components.options", "lab.state"},
     "operations": {"root", "depot"},

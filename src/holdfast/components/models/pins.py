@@ -9,6 +9,8 @@ from pathlib import Path
 
 import yaml
 
+from holdfast import yaml_edit
+from holdfast.depot.lock import UNVERIFIED
 from holdfast.errors import HoldfastError
 from holdfast.paths import LOCKS
 from holdfast.settings import Workstation
@@ -18,7 +20,6 @@ from holdfast_onhost.fetch_errors import FetchError
 from holdfast_onhost.models_manifest import Source
 
 LOCK = LOCKS / "models.yml"
-UNVERIFIED = "unverified"
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 MANNER = Manner(tries=4)
 
@@ -99,18 +100,11 @@ def update(name: str, registry: str, user_agent: str, file: Path = LOCK) -> str:
     if name not in lock(file):
         raise HoldfastError(f"{name} is not in the lock", where=str(file), fix=f"add {name} to {file} first")
     digest = look_up(name, registry, user_agent)
-    lines, inside = file.read_text("utf-8").splitlines(keepends=True), False
-    for number, line in enumerate(lines):
-        if line[:1].strip() and not line.startswith("#"):
-            inside = line.startswith(f"{name}:")
-        elif inside and line.lstrip().startswith("manifest:"):
-            lines[number] = f"  manifest: {digest}\n"
-    new = file.with_name(f".{file.name}.new")
-    new.write_text("".join(lines), "utf-8")
-    if lock(new)[name].manifest != digest:
-        new.unlink()
-        raise HoldfastError(
-            f"{name} has no line for its manifest", where=str(file), fix=f"add `manifest: {UNVERIFIED}`"
-        )
-    new.replace(file)
+    problem = HoldfastError(
+        f"{name} has no line for its manifest", where=str(file), fix=f"add `manifest: {UNVERIFIED}`"
+    )
+    lines = yaml_edit.with_values(yaml_edit.read(file), name, {"manifest": digest})
+    if lines is None:
+        raise problem
+    yaml_edit.replace(file, lines, lambda new: lock(new)[name].manifest == digest, problem)
     return digest

@@ -18,7 +18,6 @@ from holdfast_onhost.models_pull import pull
 from holdfast_onhost.models_status import Status
 from holdfast_onhost.models_store import Name
 
-MANNER = Manner(tries=4)
 REGISTRY = str(Options.model_fields["registry"].default)
 
 
@@ -48,7 +47,7 @@ def digest(name: str) -> str:
     raise HoldfastError(f"no manifest of {name} is pinned", where=str(pins.LOCK), fix=fix, code=1 if name in known else 2)
 
 
-def fetch(names: Iterable[str], registry: str, progress: Progress, manner: Manner = MANNER) -> dict[str, str]:
+def fetch(names: Iterable[str], registry: str, progress: Progress, manner: Manner = pins.MANNER) -> dict[str, str]:
     """Put models into the local depot as the lock pins them; name -> manifest digest. Raises HoldfastError."""
     wanted = {name: digest(name) for name in names}
     models_store.make(str(folder()))
