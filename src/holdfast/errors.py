@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 # How a plan begins what would stop an apply.
 STOPS = "an apply stops here"
 
@@ -16,6 +19,16 @@ class HoldfastError(Exception):
     def __init__(self, message: str, *, where: str = "", allowed: str = "", fix: str = "", code: int = 1) -> None:
         super().__init__(message)
         self.message, self.where, self.allowed, self.fix, self.code = message, where, allowed, fix, code
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> HoldfastError:
+        """The error that ``data()`` was taken of, read from JSON; what is missing is empty."""
+        message, where, allowed, fix = (str(data.get(key, "")) for key in ("message", "where", "allowed", "fix"))
+        return HoldfastError(message, where=where, allowed=allowed, fix=fix, code=int(data.get("code", 1)))
+
+    def data(self) -> dict[str, str]:
+        """What ``--json`` and the events of an apply tell of it: message, where, allowed, fix."""
+        return {"message": self.message, "where": self.where, "allowed": self.allowed, "fix": self.fix}
 
     def render(self, lead: str = "error") -> str:
         """The text for a terminal, ``lead`` first; always ends in a ``Fix:`` line."""

@@ -14,11 +14,9 @@ from pyinfra.context import ctx_host, ctx_state
 from holdfast.apply import connection
 from holdfast.apply.channel import can_open
 from holdfast.apply.events import Events
+from holdfast.apply.variables import PARENT
 from holdfast.errors import HoldfastError
 from holdfast.operations.failing import report
-
-# The process id of the command line that started this pyinfra.
-PARENT = "HOLDFAST_PARENT"
 
 
 def attach_host(name: str) -> None:

@@ -19,6 +19,7 @@ from pyinfra.api import DeployError
 from holdfast.apply import lock, sudo
 from holdfast.apply.channel import Channel, open_channel
 from holdfast.apply.login import Account, Login
+from holdfast.apply.variables import APPLY
 from holdfast.errors import HoldfastError
 from holdfast.operations.failing import report
 
@@ -62,7 +63,7 @@ def prepare(host: Any, name: str) -> None:
     host.data._sudo = account.sudo != "root"
     host.data._temp_dir = account.tmp
     # Every command carries the mark by which the holder finds what an apply has left running.
-    host.data._env = {lock.MARK: held.apply_id}
+    host.data._env = {APPLY: held.apply_id}
     if account.sudo == "password":
         held.password = sudo.obtain(partial(open_channel, host), name, account, sudo.ask_person)
         _answer_sudo(host, held)

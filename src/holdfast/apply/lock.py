@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from holdfast.apply.channel import SCRIPTS
 from holdfast.errors import HoldfastError
 
-MARK = "HOLDFAST_APPLY"
-
 
 @dataclass(frozen=True)
 class Holder:

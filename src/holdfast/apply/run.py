@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.apply.result import Result, failure, read_result
+from holdfast.apply.variables import APPLY, PARENT, SUDO_FD, Ask
 from holdfast.errors import HoldfastError
 from holdfast.paths import ROOT
 from holdfast.progress import QUIET, Progress
 
-# Asks the person for a password: (user, host, whether the last one was wrong) -> the password, empty for none.
-Ask = Callable[[str, str, bool], str]
 # What pyinfra may need to disconnect: its lock holder gives running commands five seconds to end in order.
 PATIENCE_S = 30
 
@@ -63,11 +62,11 @@ def environment(host: str, values: Mapping[str, Any] | None, events: int, passwo
     (``diff``). Without ``values`` those settings that hold for this process already ($HOLDFAST_SET: --set of the command
     line)."""
     env = {
-        **os.environ, "HOLDFAST_EVENTS": str(events), "HOLDFAST_SUDO_FD": str(password), "HOLDFAST_DIFF": str(int(diff)),
-        "HOLDFAST_PARENT": str(os.getpid()), "PYINFRA_PROGRESS": "off",
+        **os.environ, "HOLDFAST_EVENTS": str(events), SUDO_FD: str(password), "HOLDFAST_DIFF": str(int(diff)),
+        PARENT: str(os.getpid()), "PYINFRA_PROGRESS": "off",
     }  # fmt: skip
     # An apply's mark would make the holder of a local apply end its own operator.
-    env.pop("HOLDFAST_APPLY", None)
+    env.pop(APPLY, None)
     if values:
         env["HOLDFAST_SET"] = json.dumps({"host": host, "values": dict(values)})
     return env
@@ -149,12 +148,6 @@ def parse_events(lines: Any) -> Iterator[dict[str, Any]]:
             yield event
 
 
-def told(event: dict[str, Any]) -> HoldfastError:
-    """The error that an event carries."""
-    message, where, allowed, fix = (str(event.get(k, "")) for k in ("message", "where", "allowed", "fix"))
-    return HoldfastError(message, where=where, allowed=allowed, fix=fix, code=int(event.get("code", 1)))
-
-
 def handle(
     event: dict[str, Any], run: Run, progress: Progress, ask: Ask, write: Callable[[str], Any], flush: Callable[[], Any]
 ) -> None:
@@ -178,9 +171,9 @@ def handle(
     elif kind == "operation_failed":
         run.failed = name
     elif kind == "error":
-        run.errors.append(told(event))
+        run.errors.append(HoldfastError.of(event))
     elif kind == "stop":
-        stop = told(event)
+        stop = HoldfastError.of(event)
         if stop.render() not in (known.render() for known in run.stops):
             run.stops.append(stop)
     elif kind == "diff":

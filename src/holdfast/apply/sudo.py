@@ -17,16 +17,13 @@ from typing import TypeVar
 
 from holdfast.apply.channel import SCRIPTS, Channel
 from holdfast.apply.login import Account
+from holdfast.apply.variables import SUDO_FD, Ask
 from holdfast.errors import HoldfastError
 from holdfast.operations.events import emit
 
 # Starts a line for the login shell on the host.
 Open = Callable[[str], Channel]
 C = TypeVar("C", bound=Channel)
-# (user, host, whether the last one was wrong) -> a password, empty for none.
-Ask = Callable[[str, str, bool], str]
-# Read end of a pipe from the command line, which asks the person when it sees the event `sudo_password`.
-VARIABLE = "HOLDFAST_SUDO_FD"
 TRIES = 3
 ANSWER_S = 30.0
 
@@ -49,7 +46,7 @@ def obtain(opener: Open, name: str, account: Account, ask: Ask) -> str:
 
 def ask_person(user: str, host: str, again: bool) -> str:
     """From inside pyinfra: the command line asks, or in a plain run the terminal."""
-    descriptor = os.environ.get(VARIABLE, "")
+    descriptor = os.environ.get(SUDO_FD, "")
     if descriptor:
         emit("sudo_password", host=host, user=user, again=again)
         line = b""

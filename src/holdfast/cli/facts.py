@@ -76,7 +76,7 @@ def main(name: str) -> int:
         try:
             connect_all(state)
         except PyinfraError:
-            sys.stdout.write(json.dumps({"error": {"message": f"{name} cannot be reached"}}) + "\n")
+            sys.stdout.write(json.dumps({"error": HoldfastError(f"{name} cannot be reached").data()}) + "\n")
             return 1
         state.set_stage(StateStage.Prepare)
         host = inventory.get_host(address)
@@ -85,7 +85,7 @@ def main(name: str) -> int:
                 connection.prepare(host, name)
                 found = read(host, ws)
         except HoldfastError as error:
-            found = {"error": {"message": error.message, "fix": error.fix}}
+            found = {"error": error.data()}
         finally:
             connection.release(host)
             disconnect_all(state)

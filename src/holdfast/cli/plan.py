@@ -97,13 +97,12 @@ def show(asked: Asked, progress: Shown) -> None:
 
 def refused(error: FitError) -> Outcome:
     """For a program: the numbers, and why a model does not fit; exit code 2."""
-    told = {"message": error.message, "where": error.where, "allowed": error.allowed, "fix": error.fix}
-    return Outcome({"fit": fit_table.data(error.asked), "error": told}, [], error.code)
+    return Outcome({"fit": fit_table.data(error.asked), "error": error.data()}, [], error.code)
 
 
 def outcome(name: str, result: Result) -> Outcome:
     """Diffs and pending operations, then what an apply would stop at; exit code 3 for either."""
-    stops = [{"message": e.message, "where": e.where, "allowed": e.allowed, "fix": e.fix} for e in result.stops]
+    stops = [error.data() for error in result.stops]
     data = {
         "host": name, "pending": result.pending, "operations": result.operations, "diffs": result.diffs, "stops": stops,
     }  # fmt: skip

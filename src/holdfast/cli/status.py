@@ -91,8 +91,9 @@ def read(ws: Workstation) -> dict[str, Any]:
             f"{ws.name} could not be read: {said}", fix=f"can you log in? {remote.ssh_hint(ws)}"
         ) from None
     if "error" in found:
-        fix = found["error"].get("fix") or f"can you log in yourself? {remote.ssh_hint(ws)}"
-        raise HoldfastError(found["error"]["message"], fix=fix)
+        error = HoldfastError.of(found["error"])
+        error.fix = error.fix or f"can you log in yourself? {remote.ssh_hint(ws)}"
+        raise error
     return found
 
 

@@ -61,8 +61,7 @@ def failed(error: HoldfastError, as_json: bool) -> int:
     """Say what went wrong: to a person on stderr, with --json to a program on stdout as well. Never raises."""
     said = [(sys.stderr, error.render())]
     if as_json:
-        facts = {"message": error.message, "where": error.where, "allowed": error.allowed, "fix": error.fix}
-        said.append((sys.stdout, json.dumps({"error": facts})))
+        said.append((sys.stdout, json.dumps({"error": error.data()})))
     for stream, text in said:
         try:
             stream.write(text + "\n")

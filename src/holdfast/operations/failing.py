@@ -20,8 +20,7 @@ def report(host: Any, error: HoldfastError) -> None:
 
 
 def _emit(kind: str, host: Any, error: HoldfastError) -> None:
-    texts = {"message": error.message, "where": error.where, "allowed": error.allowed, "fix": error.fix}
-    emit(kind, host=host.name, code=error.code, **texts)
+    emit(kind, host=host.name, code=error.code, **error.data())
 
 
 def _fail(state: Any, host: Any, error: HoldfastError) -> bool:

@@ -85,7 +85,7 @@ def test_every_verb_teaches_by_examples(verb: str, capsys: pytest.CaptureFixture
 
 
 def test_verbs_that_do_not_exist_yet_are_not_offered() -> None:
-    assert set(VERBS) == {"init", "plan", "up", "down", "status", "verify", "depot", "test"}
+    assert set(VERBS) == {"init", "plan", "up", "down", "status", "verify", "depot", "test", "bench"}
     build(None)
 
 

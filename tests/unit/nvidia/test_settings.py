@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from holdfast.apply.run import told
 from holdfast.cli.main import build
 from holdfast.components.nvidia import deploy
 from holdfast.errors import HoldfastError, SettingsError
@@ -43,4 +42,4 @@ def test_up_may_insist_or_forbid_but_not_both() -> None:
 
 
 def test_the_exit_code_travels_with_the_error() -> None:
-    assert told({"message": "reboot", "code": 3}).code == 3 and told({"message": "x"}).code == 1
+    assert HoldfastError.of({"message": "reboot", "code": 3}).code == 3 and HoldfastError.of({"message": "x"}).code == 1
