@@ -34,7 +34,6 @@ class AptSource:
     suite: str
     components: str
     keyring: Artifact
-    package: str
     version: str
     origin: str
 
@@ -60,7 +59,7 @@ def resolve_apt(name: str, depot: str, distro: str, codename: str) -> AptSource:
         url = key.url.replace("{distro}", distro).replace("{codename}", codename)
         keyring = _from_vendor(key, url)
         uri = url.rsplit("/", 1)[0]
-        return AptSource(uri, codename, "main", keyring, name, pin.version, record.RELEASE)
+        return AptSource(uri, codename, "main", keyring, pin.version, record.RELEASE)
     if codename not in pin.suites:
         raise HoldfastError(
             f"the depot has no {name} for {distro} {codename}",
@@ -73,7 +72,7 @@ def resolve_apt(name: str, depot: str, distro: str, codename: str) -> AptSource:
     size, sha = record.load()[name].files()[f"{folder}/keyring.gpg"]
     url = f"{_base(depot)}/{folder}/keyring.gpg"
     keyring = Artifact(f"{name}-keyring", sha[:12], url, size, sha, record.BUILT, "keyring.gpg")
-    return AptSource(f"{_base(depot)}/{folder}", codename, "main", keyring, name, package.version, package.origin)
+    return AptSource(f"{_base(depot)}/{folder}", codename, "main", keyring, package.version, package.origin)
 
 
 def models(depot: str) -> str:

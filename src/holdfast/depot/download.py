@@ -34,11 +34,6 @@ def probe(url: str, timeout: float = CONNECT_S) -> str:
     return "" if answer.status < 400 else f"{host} answers {answer.status} for {url}"
 
 
-def forget() -> None:
-    """Forget which hosts did not answer (a new run)."""
-    _unreachable.clear()
-
-
 def download(
     url: str, to: Path, *, size: int | None = None, sha256: str | None = None, part: Path | None = None,
     progress: Progress = QUIET, manner: Manner = MANNER,

@@ -1,4 +1,7 @@
-"""What this computer looks like, as far as a lab might change it: taken before and after, then compared."""
+"""What this computer looks like, as far as a lab might change it: taken before and after, then compared.
+
+Only tests call it. It stands here because it must know all that a lab touches: who adds to the lab adds to it.
+"""
 
 from __future__ import annotations
 

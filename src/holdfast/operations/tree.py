@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -67,11 +66,6 @@ def write_tree(dest: str, files: dict[str, str]) -> Any:
 def sources(src: Path) -> dict[str, str]:
     """The Python files below ``src``: relative path -> text."""
     return {str(p.relative_to(src)): p.read_text("utf-8") for p in sorted(src.rglob("*.py"))}
-
-
-def tree_hash(src: Path) -> str:
-    """One hash over all of ``src``: units that run these programs restart when it changes."""
-    return hashlib.sha256(json.dumps(sources(src), sort_keys=True).encode()).hexdigest()[:16]
 
 
 @operation()

@@ -14,7 +14,8 @@ __all__ = ["Section", "Workstation", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    # The components' options import Section from here, and Workstation is composed of them: loaded on first use.
+    # On first use: `settings.workstation` imports the components' options, and each of those a module of this package, so
+    # that this file has run before Workstation can be made.
     if name == "Workstation":
         from holdfast.settings.workstation import Workstation
 

@@ -68,12 +68,12 @@ def vendor() -> Iterator[Vendor]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     seen = Vendor(f"http://127.0.0.1:{server.server_port}")
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    download.forget()
+    download._unreachable.clear()
     yield seen
     seen.release.set()
     server.shutdown()
     server.server_close()
-    download.forget()
+    download._unreachable.clear()
 
 
 LOCK = """\

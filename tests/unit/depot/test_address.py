@@ -98,7 +98,7 @@ def test_apt_from_the_vendor(lab) -> None:
     s = depot.resolve_apt("pkg", "", "ubuntu", "noble")
     assert (s.uri, s.suite, s.components) == ("https://vendor.invalid/stable/ubuntu", "noble", "main")
     assert (s.keyring.url, s.keyring.sha256) == ("https://vendor.invalid/stable/ubuntu/noble.noarmor.gpg", SHA)
-    assert (s.package, s.version, s.origin) == ("pkg", "2.0", "release")
+    assert (s.version, s.origin) == ("2.0", "release")
 
 
 def test_apt_from_the_vendor_needs_a_known_key(lab) -> None:

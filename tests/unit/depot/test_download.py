@@ -107,7 +107,7 @@ def test_probe_asks_an_unreachable_host_once(vendor, monkeypatch: pytest.MonkeyP
     assert probe(vendor.url) == ""
     assert vendor.asked == ["HEAD"]
     monkeypatch.setattr(fetch_http, "get", refuse)
-    module.forget()
+    module._unreachable.clear()
     first, second = probe("http://vendor.invalid/a"), probe("http://vendor.invalid/b")
     assert "vendor.invalid" in first and first == second
     assert calls == ["http://vendor.invalid/a"]

@@ -14,7 +14,7 @@ import pytest
 from holdfast.operations import release
 from holdfast.operations.packages import install_script, missing
 from holdfast.operations.release import read_release, switch_script
-from holdfast.operations.tree import read_tree, sources, tree_hash, write_tree
+from holdfast.operations.tree import read_tree, sources, write_tree
 
 
 def test_a_tree_is_mirrored_and_strangers_go(tmp_path: Path) -> None:
@@ -31,13 +31,6 @@ def test_a_tree_is_mirrored_and_strangers_go(tmp_path: Path) -> None:
     write_tree(dest, sources(src))
     assert read_tree(dest) == first
     assert not os.path.exists(dest + ".holdfast-new") and not os.path.exists(dest + ".holdfast-old")
-
-
-def test_the_hash_of_a_tree_follows_its_content(tmp_path: Path) -> None:
-    (tmp_path / "a.py").write_text("1\n")
-    before = tree_hash(tmp_path)
-    (tmp_path / "a.py").write_text("2\n")
-    assert tree_hash(tmp_path) != before
 
 
 def unpacked(folder: Path, name: str) -> str:

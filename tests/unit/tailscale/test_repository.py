@@ -15,7 +15,7 @@ DEBIAN = {"ID": "debian", "VERSION_CODENAME": "bookworm", "PRETTY_NAME": "Debian
 SHA = "a" * 64
 URL = "http://10.99.0.2:8000/apt/tailscale"
 KEYRING = Artifact("tailscale-keyring", "1", f"{URL}/keyring.gpg", 1000, SHA, "built here", "keyring.gpg")
-SOURCE = AptSource(URL, "bookworm", "main", KEYRING, "tailscale", "1.102.5", "built here")
+SOURCE = AptSource(URL, "bookworm", "main", KEYRING, "1.102.5", "built here")
 TEXT = repository.source_text(SOURCE)
 DONE: dict[str, Any] = {"release": DEBIAN, "keyring": SHA, "source": TEXT, "stale": [], "open": []}
 

@@ -36,5 +36,7 @@ def base(ws: Workstation) -> None:
         ],
     )
     authorities(name="Trust the declared certificate authorities", certificates=certificates(ws))
+    # What runs goes on as it is; the next start of each program is the new one. A unit that must run the new one at once has
+    # these files in its HOLDFAST_CONFIG (the leases, in components/ollama/files.py).
     tree(name="Ship the on-host programs", src=ONHOST, dest="/usr/local/lib/holdfast/holdfast_onhost")
     uv(name="Install uv", lock=(LOCKS / "python" / "uv.txt").read_text())

@@ -1,4 +1,4 @@
-"""Room and uptime of the machine."""
+"""Room on the machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from holdfast.operations.remote import PythonFact
 
 
 def read_room(paths: list[str]) -> Any:
-    """Runs on the host: free and total bytes where each path lies (or would lie), uptime in seconds."""
+    """Runs on the host: free and total bytes where each path lies (or would lie)."""
     import os
 
     out = {}
@@ -18,8 +18,7 @@ def read_room(paths: list[str]) -> Any:
             there = os.path.dirname(there)
         space = os.statvfs(there)
         out[path] = {"free": space.f_bavail * space.f_frsize, "total": space.f_blocks * space.f_frsize}
-    with open("/proc/uptime") as f:
-        return {"disks": out, "uptime_s": float(f.read().split()[0])}
+    return {"disks": out}
 
 
 class Room(PythonFact):

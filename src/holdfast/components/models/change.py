@@ -83,7 +83,7 @@ def ask_model(role: str, port: int, model: str, digest: str, path: str, timeout_
     return ""
 
 
-class Answer(PythonFact):
+class Asked(PythonFact):
     """What a model says when it is asked; see ask_model."""
 
     reader = staticmethod(ask_model)
@@ -111,7 +111,7 @@ def change(pull: Pull, asks: Sequence[Ask], patience_s: float) -> Iterator[Funct
 def _ask(state: Any, host: Any, due: Sequence[Ask], patience_s: float) -> bool:
     for ask in due:
         emit("waiting", host=host.name, what=f"an answer of {ask.model}", seconds=0)
-        problem = Answer.read(host, **asdict(ask), path=ANSWERED, timeout_s=patience_s)
+        problem = Asked.read(host, **asdict(ask), path=ANSWERED, timeout_s=patience_s)
         if problem:
             message = f"{ask.model} does not answer as {ask.role}: {problem}"
             fix = f"the old model is still in service; on the host: journalctl -u ollama@{ask.role} -e"

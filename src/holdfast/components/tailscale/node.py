@@ -26,14 +26,10 @@ class Node:
     online: bool = False
     tun: bool = True
     """False: user-space networking, where every loopback port of the machine is open to the tailnet."""
-    tags: tuple[str, ...] = ()
-    key_expiry: str = ""
-    """When the node's key expires (RFC 3339); "": never."""
     control_url: str = ""
     auto_update: bool | None = None
     """None: never decided, so the tailnet's own default holds."""
     health: tuple[str, ...] = ()
-    capabilities: frozenset[str] = frozenset()
     preferences: dict[str, Any] = field(default_factory=dict)
     """By the names of `tailscale set`."""
     serve: dict[str, Any] = field(default_factory=dict)
@@ -71,12 +67,9 @@ def parse(found: dict[str, Any] | None) -> Node:
         addresses=tuple(status.get("TailscaleIPs") or ()),
         online=bool(me.get("Online")),
         tun=bool(status.get("TUN", True)),
-        tags=tuple(me.get("Tags") or ()),
-        key_expiry=me.get("KeyExpiry") or "",
         control_url=found.get("control_url") or "",
         auto_update=found.get("auto_update"),
         health=tuple(status.get("Health") or ()),
-        capabilities=frozenset(me.get("CapMap") or ()),
         preferences=found.get("preferences") or {},
         serve=found.get("serve") or {},
     )
