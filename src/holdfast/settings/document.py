@@ -52,7 +52,8 @@ def _refused(problem: str, at: Any, fix: str) -> yaml.MarkedYAMLError:
 def read_mapping(path: Path) -> dict[str, Any]:
     """The mapping in ``path``; an empty file is an empty mapping. Raises SettingsError naming file, line and problem."""
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)  # of /dev/zero, too
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}", fix=f"make {path} readable") from None
     return parse_mapping(raw, str(path))
@@ -62,7 +63,7 @@ def parse_mapping(raw: bytes, where: str) -> dict[str, Any]:
     """As read_mapping, from bytes; ``where`` names them in errors."""
     if len(raw) > MAX_BYTES:
         raise SettingsError(
-            f"{where} has {len(raw)} bytes", allowed=f"at most {MAX_BYTES}", fix="is it the right file?"
+            f"{where} has more than {MAX_BYTES} bytes", allowed=f"at most {MAX_BYTES}", fix="is it the right file?"
         )
     try:
         text = raw.decode("utf-8-sig")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.errors import SettingsError
-from holdfast.settings.document import MAX_BYTES, parse_mapping
+from holdfast.settings.document import MAX_BYTES, parse_mapping, read_mapping
 from holdfast.settings.loader import resolve, site
 
 SCALARS = st.one_of(
@@ -86,3 +87,8 @@ def test_the_known_traps(raw: bytes, word: str) -> None:
 
 def test_a_good_file_is_read() -> None:
     assert read(b"\xef\xbb\xbfgpu-box: {profile: cpu, login_user: ada}\n") == "read"
+
+
+def test_a_file_without_an_end_is_refused_and_not_read_to_it() -> None:
+    with pytest.raises(SettingsError, match="more than"):
+        read_mapping(Path("/dev/zero"))
