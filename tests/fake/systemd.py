@@ -102,6 +102,8 @@ def run(m: Machine, line: str, unit: str) -> str:
     for word in [words[0], *(w for w in words[1:] if w.endswith(".py"))]:
         if word == "/usr/bin/python3":
             found = "python3" if "python3" in m.packages else ""
+        elif word == "/usr/bin/nsenter":
+            found = "util-linux"  # essential
         elif word.startswith("/usr/sbin/"):
             found = m.packages.get(word.rpartition("/")[2].removesuffix("d"), "")
         else:
