@@ -32,8 +32,8 @@ from tests.fake import cards, debian, disk, models, software, systemd, tailnet, 
 from tests.fake.machine import CutOff, Machine
 
 from holdfast.components.models import operations
-from holdfast.components.nvidia import converge
 from holdfast.components.nvidia import operations as nvidia
+from holdfast.components.nvidia import surroundings
 from holdfast.operations import answers, packages, reboot, remote
 from holdfast.paths import ROOT
 from holdfast.settings.loader import profiles
@@ -96,7 +96,9 @@ def connected(machine: Machine) -> Iterator[None]:
         logger.debug("Running command on %s: %s", self.host.name, shown)
         if print_input:
             echo(f"{self.host.print_prefix}>>> {shown}", err=True)
-        status, output = machine.run(command if isinstance(command, str) else command.get_raw_value(), more.get("_stdin"))
+        status, output = machine.run(
+            command if isinstance(command, str) else command.get_raw_value(), more.get("_stdin")
+        )
         for line in output.output_lines if print_output else []:
             echo(f"{self.host.print_prefix}{line}", err=True)
         return status, output
@@ -121,7 +123,7 @@ def connected(machine: Machine) -> Iterator[None]:
         mock.patch.object(operations, "time", clock),
         mock.patch.object(packages, "time", clock),
         mock.patch.object(reboot, "time", clock),
-        mock.patch.object(converge, "time", clock),
+        mock.patch.object(surroundings, "time", clock),
         mock.patch.object(nvidia, "time", clock),
     ):
         yield

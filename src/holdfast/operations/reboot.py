@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
 from typing import Any
 
-from pyinfra.api import FunctionCommand, StringCommand, operation
-from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS
+from pyinfra.api import StringCommand
 from pyinfra.connectors.util import clear_askpass_cache
 
 from holdfast.errors import HoldfastError
 from holdfast.operations.events import emit
 from holdfast.operations.failing import report
+from holdfast.operations.running import run
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 _EVERY_S = 2.0
@@ -50,12 +49,9 @@ def perform(state: Any, host: Any, timeout_s: float) -> bool:
         )
         return False
     before = boot_id(host)
-    arguments = {k: v for k, v in (host.current_op_global_arguments or {}).items() if k in CONNECTOR_ARGUMENT_KEYS}
-    ok, output = host.run_shell_command(
-        StringCommand(_REBOOT), print_output=state.print_output, print_input=state.print_input, **arguments
-    )
+    ok, lines = run(state, host, StringCommand(_REBOOT))
     if not before or not ok:
-        said = (output.stderr.strip() or output.stdout.strip() or "no answer")[-300:]
+        said = " / ".join(lines) or "no answer"
         report(
             host,
             HoldfastError(
@@ -107,9 +103,3 @@ def reconnect(host: Any) -> bool:
         # Of a ProxyCommand that ends at once not every way to fail is a ConnectError of pyinfra's.
         return False
     return bool(host.connected)
-
-
-@operation(is_idempotent=False)
-def reboot(timeout_s: float = 600) -> Iterator[FunctionCommand]:
-    """Reboot the host, wait for it, go on. ``timeout_s`` in seconds."""
-    yield FunctionCommand(perform, (timeout_s,), {})

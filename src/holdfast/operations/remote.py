@@ -7,8 +7,11 @@ import json
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from pyinfra.api import FactBase, StringCommand
+from pyinfra.api import FactBase, FunctionCommand, StringCommand
 from pyinfra.api.exceptions import FactProcessError
+
+from holdfast.errors import HoldfastError
+from holdfast.operations.failing import fail
 
 # Without python3 (a bare machine) a fact says so and is read as "nothing is there".
 _PYTHON = "command -v python3 >/dev/null 2>&1 || { echo null; exit 0; }; exec python3 -I -S -"
@@ -54,6 +57,13 @@ class PythonFact(FactBase[Any]):
             return json.loads(output[-1])
         except (IndexError, ValueError) as error:
             raise FactProcessError(f"{type(self).__name__}: not JSON: {output[-3:]}") from error
+
+
+def without_python(host: Any) -> FunctionCommand:
+    """To be yielded in an apply where a fact is ``None``: what installs python3, the component base, must have failed."""
+    return fail(
+        HoldfastError("python3 is missing on the machine", where=host.name, fix="apply again: base installs it")
+    )
 
 
 def python_command(source: str) -> StringCommand:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.components.nvidia import commands, converge
+from holdfast.components.nvidia import commands, operations
 from holdfast.components.nvidia.machine import Failure
 from holdfast.components.nvidia.packages import Choice
 from holdfast.components.nvidia.power import _DEFAULTS, differing_limits, unsettable
@@ -48,7 +48,7 @@ def test_what_apt_is_told() -> None:
     repair = commands.line(STEPS[1])
     assert repair.startswith("cp /var/lib/dkms/x/make.log /var/log/holdfast-nvidia-1-k.log")
     assert repair.index(" purge ") < repair.index("--configure -a")
-    assert converge._announced(STEPS[2]).endswith("new-package, in place of old-package (w)")
+    assert operations._announced(STEPS[2]).endswith("new-package, in place of old-package (w)")
 
 
 def machine(tmp_path: Path, **modules: tuple[int, list[str]]) -> Path:

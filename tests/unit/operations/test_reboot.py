@@ -51,7 +51,8 @@ class Host:
             if self.boot == "dying":
                 raise EOFError
             return True, SimpleNamespace(stdout=self.boot, stderr="")
-        return not self.refuses, SimpleNamespace(stdout="", stderr="Operation inhibited" if self.refuses else "")
+        said = ["Operation inhibited"] if self.refuses else []
+        return not self.refuses, SimpleNamespace(stdout_lines=[], stderr_lines=said)
 
     def disconnect(self) -> None:
         raise OSError("the pipe of the ProxyCommand is broken")
@@ -84,7 +85,9 @@ def test_it_waits_for_another_boot() -> None:
     assert [line for line, _ in host.heard if "reboot" in line] == ["systemctl --no-block reboot"]
     # Once at the beginning, and each time that the old boot, or nobody, has answered.
     assert Client.closed == 3
-    assert host.connector_data == {"sudo_askpass_path__/tmp": None, "other": 1}, "what was agreed about sudo is of the old boot"
+    assert host.connector_data == {"sudo_askpass_path__/tmp": None, "other": 1}, (
+        "what was agreed about sudo is of the old boot"
+    )
     for line, arguments in host.heard:
         assert ("_sudo" in arguments) == ("reboot" in line) and "name" not in arguments
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pyinfra.api import deploy
 
 from holdfast.components.nvidia import files
-from holdfast.components.nvidia.converge import drivable, driver, in_use
-from holdfast.components.nvidia.operations import persistence, require_devices, settings, usable
+from holdfast.components.nvidia.operations import drivable, driver, in_use
 from holdfast.components.nvidia.packages import CUDA_13, Want
 from holdfast.components.nvidia.power import capped
+from holdfast.components.nvidia.surroundings import persistence, require_devices, settings, usable
 from holdfast.operations.place import place
 from holdfast.settings import Workstation
 

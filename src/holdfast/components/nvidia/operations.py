@@ -1,133 +1,262 @@
-"""What surrounds the driver: the look before anything is changed, its settings, its daemon, and the verdict at the end."""
+"""The operations that bring a driver there: one installs it, one brings it into use, with a reboot where nothing less does.
+
+Each looks, takes the next step that `installing` or `steps` names, and looks again.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
+import gevent
 from pyinfra import host
 from pyinfra.api import FunctionCommand, StringCommand, operation
 
-from holdfast.components.nvidia.checks import usable_gpus
-from holdfast.components.nvidia.classify import Finding, classify
-from holdfast.components.nvidia.facts import Cards, NvidiaCards, NvidiaState
-from holdfast.components.nvidia.files import PERSISTENCE
+from holdfast.components.nvidia import activity, commands, sources
+from holdfast.components.nvidia.activity import Activity
+from holdfast.components.nvidia.facts import NvidiaCards, NvidiaState
+from holdfast.components.nvidia.installing import to_install
+from holdfast.components.nvidia.machine import Machine
+from holdfast.components.nvidia.packages import Want
+from holdfast.components.nvidia.repository import AptSources, Keyring, keyring
+from holdfast.components.nvidia.steps import (
+    Install,
+    Load,
+    Reboot,
+    Reload,
+    Step,
+    Stop,
+    Taken,
+    ends,
+    look,
+    outlook,
+    to_use,
+)
 from holdfast.errors import HoldfastError
+from holdfast.operations import reboot
 from holdfast.operations.events import emit
-from holdfast.operations.failing import fail, stop
-from holdfast.operations.place import Entry, Paths, differing, writing
-from holdfast.operations.unit import UnitState, steps, systemctl
+from holdfast.operations.failing import report, stop
+from holdfast.operations.packages import AptLock
+from holdfast.operations.place import Paths, differing, writing
+from holdfast.operations.remote import program, python_command, without_python
+from holdfast.operations.running import run
 
-_LOADING_S = 60.0
+# More than any way through the states has steps; a guard against a machine that answers differently each time.
+ROUNDS = 12
+_PAUSE_S = 1.0
 
 
 @operation()
-def require_devices(gpus: Mapping[str, str], required: bool) -> Iterator[FunctionCommand]:
-    """Stops here when a card that is needed is not there.
-
-    `gpus`: name -> PCI address of the cards that instances use; `required`: the setting require_gpu.
-    """
-    problem = obstacle(host.get_fact(NvidiaCards), gpus) if required else None
-    if problem is None:
-        host.noop("the machine has what the settings need")
+def drivable(want: Want) -> Iterator[FunctionCommand]:
+    """Comes before anything is changed: is there a driver for these cards, from one source, on this distribution?"""
+    machine = NvidiaState.machine(host)
+    step = to_install(machine, want, ()) if machine else None
+    if not isinstance(step, Stop) or not want.required:
+        host.noop("known once base has installed python3" if machine is None else look(machine, want).words)
         return
-    yield from stop(problem)
-
-
-def obstacle(cards: Cards, gpus: Mapping[str, str]) -> HoldfastError | None:
-    """The reason not to begin where GPUs are required, if there is one; pure."""
-    missing = [f"{name} ({address})" for name, address in gpus.items() if address not in cards.addresses]
-    there = ", ".join(cards.addresses) or "none"
-    if not gpus:
-        return HoldfastError(
-            "require_gpu is true, but no instance names a GPU", where="instances.*.gpus", allowed=f"on the machine: {there}",
-            fix="name the cards (gpus, instances.ROLE.gpus), or set require_gpu: false for the CPU",
-        )  # fmt: skip
-    if missing:
-        return HoldfastError(
-            f"no NVIDIA device at {', '.join(missing)}", where="gpus", allowed=f"on the machine: {there}",
-            fix="correct gpus in hosts.yml (lspci -D | grep -i nvidia), or set require_gpu: false for the CPU",
-        )  # fmt: skip
-    return None
-
-
-def refusal(finding: Finding) -> HoldfastError:
-    """The error for a machine whose cards are required and cannot be used."""
-    return HoldfastError(
-        f"GPUs are required (require_gpu: true) and cannot be used: {'; '.join(finding.problems)}",
-        where=finding.words, fix=finding.fix,
-    )  # fmt: skip
+    yield from stop(step.error(host.name))
 
 
 @operation()
-def settings(entries: Sequence[Entry], source: str) -> Iterator[StringCommand]:
-    """Write ``entries`` on a machine with cards and a driver, present or to come (``source``: the setting nvidia.source)."""
+def driver(want: Want, lock_wait_s: int) -> Iterator[FunctionCommand | StringCommand]:
+    """The driver's packages are installed, whole, and have built modules for the kernel that boots next."""
     machine = NvidiaState.recent(host)
     if machine is None:
-        if not host.state.is_executing and host.get_fact(NvidiaCards).addresses:
-            yield StringCommand("true")
+        yield from _unknown("the driver")
         return
-    if not usable_gpus(machine) or (source == "none" and not machine.library):
-        host.noop("no NVIDIA GPU" if not machine.gpus else "no driver, and none is to be installed")
+    step = to_install(machine, want, ())
+    if not host.state.is_executing:
+        _tell_plan(machine, want, step)
+    if step is None:
+        host.noop(f"nvidia: {look(machine, want).words}")
         return
-    changed = differing(entries, Paths.read(host, paths=[e.path for e in entries], contents=[]))
-    if not changed:
-        host.noop(f"{len(entries)} paths are as they should be")
+    if isinstance(step, Stop):
+        yield from _stopping(step, want)
         return
-    yield writing(changed)
+    yield FunctionCommand(_walk, (want, to_install, lock_wait_s, 0.0), {})
 
 
 @operation()
-def persistence(config: str) -> Iterator[StringCommand]:
-    """nvidia-persistenced runs with our settings (``config``: their hash) wherever a driver is loaded and has it."""
-    machine = NvidiaState.recent(host)
-    state = UnitState.read(host, unit=PERSISTENCE) if machine and machine.module and machine.gpus else None
-    if not state or state.get("LoadState") != "loaded":
-        host.noop("no driver is loaded, or it came without nvidia-persistenced")
-        return
-    # Pulled in by the servers, or by udev: Ubuntu's unit cannot be enabled.
-    enabled = state.get("UnitFileState") in ("enabled", "disabled")
-    todo = steps(state, config=config, enabled=enabled, running=True)
-    if not todo:
-        host.noop("nvidia-persistenced is as it should be")
-        return
-    yield systemctl(PERSISTENCE, todo)
-
-
-@operation()
-def usable(gpus: Mapping[str, str], required: bool, minimum_driver: int) -> Iterator[FunctionCommand]:
-    """The declared cards (``gpus``: name -> PCI address) are there with a driver that Ollama takes; changes nothing."""
+def in_use(
+    want: Want, lock_wait_s: int, idle_wait_s: float, reboot_timeout_s: float
+) -> Iterator[FunctionCommand | StringCommand]:
+    """The installed driver is loaded and serves. At most one reboot, announced; what computes is waited for
+    ``idle_wait_s`` seconds, the machine ``reboot_timeout_s``."""
     machine = NvidiaState.recent(host)
     if machine is None:
-        if not host.state.is_executing:
-            host.noop("known once base has installed python3")
-            return
-        yield fail(
-            HoldfastError("python3 is missing on the machine", where=host.name, fix="apply again: base installs it")
-        )
+        yield from _unknown("the driver's modules")
         return
-    finding = classify(machine, gpus, minimum_driver)
+    want = _from_here(machine, want)
+    step = to_use(machine, want, ())
+    coming = not host.state.is_executing and isinstance(to_install(machine, want, ()), Install)
+    if step is None and not coming:
+        host.noop(f"nvidia: {look(machine, want).words}")
+        return
+    if isinstance(step, Stop) and not coming:
+        yield from _stopping(step, want)
+        return
+
+    def next_step(now: Machine, wanted: Want, taken: Taken) -> Step | None:
+        return _when_idle(now, wanted, taken, idle_wait_s)
+
+    yield FunctionCommand(_walk, (want, next_step, lock_wait_s, reboot_timeout_s), {})
+
+
+def _unknown(what: str) -> Iterator[FunctionCommand | StringCommand]:
+    """A machine without python3: for a plan a change to come, where there are cards; later than that, base has failed."""
     if host.state.is_executing:
-        finding = _awaited(finding, gpus, minimum_driver)
-    emit("note", host=host.name, message="; ".join([f"nvidia: {finding.words}", *_worth_saying(finding)]))
-    # In a plan the operations before this one have told it.
-    if required and not finding.usable and host.state.is_executing:
-        yield from stop(refusal(finding))
+        yield without_python(host)
+    elif host.get_fact(NvidiaCards).addresses:
+        emit("note", host=host.name, message=f"nvidia: {what}: known once base has installed python3")
+        yield StringCommand("true")
+    else:
+        host.noop("no NVIDIA GPU")
+
+
+def _from_here(machine: Machine, want: Want) -> Want:
+    """Also an address that leads back to this computer is this computer: one kernel has one boot id."""
+    try:
+        own = Path(reboot.BOOT_ID).read_text().strip()
+    except OSError:
+        return want
+    return replace(want, here=want.here or machine.boot_id == own)
+
+
+def _tell_plan(machine: Machine, want: Want, step: Step | None) -> None:
+    found, want = look(machine, want), _from_here(machine, want)
+    if found.state == "no_gpu":
         return
-    host.noop("; ".join([finding.words, *(finding.problems if finding.state != "no_gpu" else ())]))
+    if step is not None and not isinstance(step, Stop):
+        emit("note", host=host.name, message=f"nvidia: {_announced(step)}")
+    if machine.secure_boot and isinstance(step, Install) and not step.choice.prebuilt and not machine.key.enrolled:
+        message = "nvidia: Secure Boot is on: a person must let the modules' key in once, at the machine's own screen"
+        emit("note", host=host.name, message=message)
+    emit("note", host=host.name, message=f"nvidia: {outlook(machine, want, isinstance(step, Install))}")
 
 
-def _worth_saying(finding: Finding) -> list[str]:
-    broken = [f"but {finding.reason}. Fix: {finding.fix}"] if finding.works and finding.state != "ready" else []
-    return [*broken, *finding.notes]
+def _announced(step: Step) -> str:
+    kind = type(step).__name__.lower()
+    if isinstance(step, Install):
+        gone = f", in place of {', '.join(step.remove)}" if step.remove else ""
+        return f"install {step.choice}: {', '.join(step.packages)}{gone} ({step.why})"
+    return f"{kind}: {step.why}"
 
 
-def _awaited(finding: Finding, gpus: Mapping[str, str], minimum: int) -> Finding:
-    """After a boot the modules may take a moment: looks again for as long as they are on their way."""
+def _stopping(step: Stop, want: Want) -> Iterator[FunctionCommand]:
+    """The end, or in a plan its announcement; a note where the apply goes on."""
+    error = step.error(host.name)
+    if ends(step, want):
+        yield from stop(error)
+        return
+    _note(host, error)
+    host.noop(error.message)
+
+
+def _note(host: Any, error: HoldfastError) -> None:
+    emit("note", host=host.name, message=f"nvidia: {error.message}. Fix: {error.fix}")
+
+
+def _when_idle(machine: Machine, want: Want, taken: Taken, patience_s: float) -> Step | None:
+    """The next step; where it would cut off what computes, that is waited for."""
     start = time.monotonic()
-    while finding.state == "needs_reload" and (spent := time.monotonic() - start) < _LOADING_S:
-        emit("waiting", host=host.name, what="the NVIDIA modules", seconds=round(spent, 1))
+    while True:
+        step = to_use(machine, want, taken)
+        if not isinstance(step, Load | Reload | Reboot):
+            return step
+        apt = AptLock.read(host)
+        computing = Activity.read(host, root="/", pause_s=_PAUSE_S) or []
+        busy = activity.words([*computing, *([f"packages are being installed by {apt}"] if apt else [])], machine)
+        spent = time.monotonic() - start
+        if not busy or want.reboot == "always" or spent >= patience_s:
+            return to_use(machine, want, taken, busy)
+        emit("waiting", host=host.name, what=f"idle cards: {busy}", seconds=round(spent, 1))
         time.sleep(2)
+
+
+def _walk(
+    state: Any,
+    host: Any,
+    want: Want,
+    decide: Callable[[Machine, Want, Taken], Step | None],
+    lock_wait_s: int,
+    timeout_s: float,
+) -> bool:
+    """Take steps until there is none left; False, with the reason reported, where it ends before."""
+    taken: Taken = ()
+    said = ""
+    for _ in range(ROUNDS):
         machine = NvidiaState.machine(host)
-        finding = classify(machine, gpus, minimum) if machine else finding
-    return finding
+        if machine is None:
+            break
+        step = decide(machine, want, taken)
+        if step is None:
+            return True
+        if isinstance(step, Stop):
+            error = replace(step, why=f"{step.why}\n  {said}" if said else step.why).error(host.name)
+            if ends(step, want):
+                report(host, error)
+                return False
+            _note(host, error)
+            return True
+        emit("note", host=host.name, message=f"nvidia: {_announced(step)}")
+        if isinstance(step, Reboot):
+            NvidiaState.forget(host)
+            return reboot.perform(state, host, timeout_s)
+        try:
+            said = _take(state, host, machine, step, lock_wait_s)
+        except HoldfastError as error:
+            report(host, error)
+            return False
+        taken = (*taken, step)
+    report(
+        host,
+        HoldfastError(
+            "the driver does not come to rest", where=host.name, fix="./holdfast status says in which state it is"
+        ),
+    )
+    return False
+
+
+def _take(state: Any, host: Any, machine: Machine, step: Step, lock_wait_s: int) -> str:
+    """Take one step. What a failed command said; "" when it went well. Whether it helped, the next look tells."""
+    if isinstance(step, Install):
+        said = _sources(state, host, machine, step)
+        if said:
+            return said
+    return _run(state, host, StringCommand(commands.line(step, lock_wait_s)), _announced(step).split(" (")[0])
+
+
+def _sources(state: Any, host: Any, machine: Machine, step: Install) -> str:
+    """apt knows where the packages are: key, pin and source, in this order."""
+    entries = sources.files(AptSources.read(host, folder="/etc/apt"), machine, step.choice)
+    vendor = step.choice.vendor
+    if vendor:
+        key = sources.KEYS[vendor]
+        if not Keyring.read(host, path=sources.KEYRING, url="", fingerprint=key.fingerprint):
+            url = sources.uri(vendor) + key.file
+            source = program(keyring, path=sources.KEYRING, url=url, fingerprint=key.fingerprint)
+            said = _run(state, host, python_command(source), "NVIDIA's key")
+            if said:
+                return said
+    changed = differing(entries, Paths.read(host, paths=sources.paths(entries), contents=[]))
+    return _run(state, host, writing(changed), "apt's sources") if changed else ""
+
+
+def _run(state: Any, host: Any, command: StringCommand, what: str) -> str:
+    telling = gevent.spawn(_tell_time, host.name, what)
+    try:
+        ok, said = run(state, host, command)
+    finally:
+        telling.kill()
+    return "" if ok else "\n  ".join(said) or f"{what} failed and said nothing"
+
+
+def _tell_time(name: str, what: str) -> None:
+    """A build takes minutes and says nothing meanwhile."""
+    start = time.monotonic()
+    while True:
+        gevent.sleep(2)
+        emit("waiting", host=name, what=what[:100], seconds=round(time.monotonic() - start, 1))

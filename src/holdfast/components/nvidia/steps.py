@@ -125,6 +125,12 @@ def stop(found: Finding, want: Want) -> Stop:
     return Stop(found.state, found.reason, fix, where="nvidia.source: none")
 
 
+def ends(step: Stop, want: Want) -> bool:
+    """Whether the apply ends at ``step``: where cards are required, or a person's reboot is due. Else it is told, and the
+    machine goes on without."""
+    return want.required or step.code == 3
+
+
 def to_use(machine: Machine, want: Want, taken: Taken, busy: str = "") -> Step | None:
     """The next step that brings an installed driver into use; None when it is, or there is no card.
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from pyinfra import host
 from pyinfra.api import FunctionCommand, StringCommand, operation
-from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS
 
 from holdfast.components.tailscale.converge import Refuse, Run, Step, Want, decide
 from holdfast.components.tailscale.facts import CLI, TailnetNode
@@ -16,6 +15,7 @@ from holdfast.components.tailscale.key import AuthKey, required
 from holdfast.errors import HoldfastError
 from holdfast.operations.events import emit
 from holdfast.operations.failing import report, stop
+from holdfast.operations.running import run
 
 # Joining, a drift of preferences and a wrong `serve` are three rounds; one more for what only shows after a rename.
 ROUNDS = 5
@@ -75,8 +75,7 @@ def _take(state: Any, host: Any, step: Step, reference: AuthKey | None, cli: tup
     if isinstance(step, Refuse):
         report(host, HoldfastError(step.why, where=host.name, fix=step.fix))
         return False
-    arguments = {k: v for k, v in (host.current_op_global_arguments or {}).items() if k in CONNECTOR_ARGUMENT_KEYS}
-    key = ""
+    key, stdin = "", {}
     if step.key:
         try:
             key = required(reference)
@@ -84,16 +83,10 @@ def _take(state: Any, host: Any, step: Step, reference: AuthKey | None, cli: tup
             report(host, error)
             return False
         # By stdin alone: an argv can be read by every user of the machine while the command runs, a file afterwards.
-        arguments["_stdin"] = key
-    ok, output = host.run_shell_command(
-        StringCommand(command_line(step, cli)),
-        print_output=state.print_output,
-        print_input=state.print_input,
-        **arguments,
-    )
+        stdin = {"_stdin": key}
+    ok, lines = run(state, host, StringCommand(command_line(step, cli), **stdin))
     if ok:
         return True
-    lines = [line for line in (*output.stderr_lines, *output.stdout_lines) if line.strip()][-6:]
     said = " / ".join(lines)
     # An OAuth client's secret is given with parameters after a "?"; what is said of it may leave them out.
     for form in (key, key.partition("?")[0]) if key else ():

@@ -16,6 +16,7 @@ from holdfast.operations.distribution import distribution
 from holdfast.operations.failing import fail
 from holdfast.operations.place import File, writing
 from holdfast.operations.release import FETCH
+from holdfast.operations.remote import without_python
 from holdfast.render import render
 
 KEYRING = "/etc/apt/keyrings/holdfast-tailscale.gpg"
@@ -64,11 +65,8 @@ def repository(depot: str) -> Iterator[StringCommand | FunctionCommand]:
     """apt knows the repository that ``depot`` (Workstation.depot) has the pinned Tailscale in."""
     found = AptRepository.read(host, keyring=KEYRING, source=SOURCE, stale=list(STALE))
     if found is None:
-        # A machine without python3: for a plan that is a change to come; later than that, base has failed.
-        missing = HoldfastError(
-            "python3 is missing on the machine", where=host.name, fix="apply again: base installs it"
-        )
-        yield fail(missing) if host.state.is_executing else StringCommand("true")
+        # A machine without python3: for a plan that is a change to come.
+        yield without_python(host) if host.state.is_executing else StringCommand("true")
         return
     try:
         todo = commands(found, resolve_apt("tailscale", depot, *served(found["release"])))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pyinfra.api.command import FunctionCommand
 
-from holdfast.components.nvidia import operations
+from holdfast.components.nvidia import surroundings
 from holdfast.components.nvidia.facts import Cards, NvidiaCards
 from holdfast.components.nvidia.machine import Gpu, Machine
 
@@ -32,9 +32,9 @@ class Host:
 def run(monkeypatch: pytest.MonkeyPatch, machine: Machine | None, required: bool) -> tuple[list[Any], list[str]]:
     """(what the operation yields, what it says when it has nothing to do)"""
     host = Host()
-    monkeypatch.setattr(operations, "host", host)
-    monkeypatch.setattr(operations.NvidiaState, "machine", classmethod(lambda cls, host: machine))
-    return list(operations.usable._inner(gpus=GPUS, required=required, minimum_driver=550)), host.said
+    monkeypatch.setattr(surroundings, "host", host)
+    monkeypatch.setattr(surroundings.NvidiaState, "machine", classmethod(lambda cls, host: machine))
+    return list(surroundings.usable._inner(gpus=GPUS, required=required, minimum_driver=550)), host.said
 
 
 @pytest.mark.parametrize(
@@ -96,13 +96,13 @@ def test_cards_of_the_machine_and_not_its_hosts() -> None:
 
 
 def test_missing_cards_stop_the_apply_by_name() -> None:
-    assert operations.obstacle(cards(LEFT, RIGHT), BOTH) is None
-    problem = operations.obstacle(cards(LEFT), BOTH)
+    assert surroundings.obstacle(cards(LEFT, RIGHT), BOTH) is None
+    problem = surroundings.obstacle(cards(LEFT), BOTH)
     assert problem
     assert "right (0000:21:00.0)" in problem.render()
     assert "left" not in problem.message
     assert "require_gpu: false" in problem.fix
-    both = operations.obstacle(cards(), BOTH)
+    both = surroundings.obstacle(cards(), BOTH)
     assert both
     assert "left (0000:01:00.0), right (0000:21:00.0)" in both.message
-    assert operations.obstacle(cards(LEFT), {})
+    assert surroundings.obstacle(cards(LEFT), {})
