@@ -13,6 +13,7 @@ from tests.lease.servers import Server, Site
 
 from holdfast.bench.judge import costs, hand_overs
 from holdfast.bench.onhost import machine, main
+from holdfast.paths import ONHOST
 
 TOKENS = 64
 
@@ -44,7 +45,7 @@ def job(site: Site, serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatc
         path.write_text("".join(f"{key}={value}\n" for key, value in server.environment.items() if key != "PATH"))
         instances[name] = {
             "port": server.port, "model": f"{name}:latest", "unit": name, "gpus": [], "lengths": [128, 512],
-            "environment": str(path),
+            "environment": str(path), "supervisor": str(ONHOST / "lease" / "supervisor.py"), "release": str(site.vendor),
         }  # fmt: skip
     return {
         "instances": instances, "pairs": [("coder", "reasoner")], "runs": 5, "tokens": TOKENS, "hand_overs": 2, "compare": 0,

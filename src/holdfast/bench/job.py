@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from holdfast.errors import HoldfastError
@@ -14,6 +14,17 @@ LEAST_RUNS = 5
 TOKENS = 128  # of each answer
 # The processor takes prompts at a hundredth of a card's speed.
 _ON_CARDS, _ON_PROCESSOR = (128, 1024, 4096), (128, 1024)
+
+
+@dataclass(frozen=True)
+class Served:
+    """What stands on the machine for one instance: its ``unit``, its ``environment`` (a file), the ``supervisor`` in its
+    llama-server's place (the program's path), and the ``release`` of Ollama as its maker packs it (a folder)."""
+
+    unit: str
+    environment: str
+    supervisor: str
+    release: str
 
 
 @dataclass(frozen=True)
@@ -46,8 +57,9 @@ def pairs(ws: Workstation, roles: Sequence[str]) -> list[tuple[str, str]]:
     return [(a, b) for a, b in itertools.combinations(roles, 2) if held[a] & held[b]]
 
 
-def job(ws: Workstation, wanted: Wanted, sudo: Sequence[str]) -> dict[str, Any]:
-    """The words for holdfast.bench.onhost. ``sudo``: what goes before a command that must be root. Raises HoldfastError."""
+def job(ws: Workstation, wanted: Wanted, sudo: Sequence[str], served: Callable[[str], Served]) -> dict[str, Any]:
+    """The words for holdfast.bench.onhost. ``sudo``: what goes before a command that must be root. ``served``: how a role is
+    served. Raises HoldfastError."""
     unknown = [role for role in wanted.roles if role not in ws.instances]
     if unknown:
         known = ", ".join(ws.instances)
@@ -71,8 +83,7 @@ def job(ws: Workstation, wanted: Wanted, sudo: Sequence[str]) -> dict[str, Any]:
             allowed = f"prompts of {most - 64} tokens at most: its context has {one.context}, and a template takes some"
             raise HoldfastError(problem, allowed=allowed, fix=f"--lengths {most // 2}", code=2)
         instances[role] = {
-            "port": one.port, "model": one.model, "unit": f"ollama@{role}.service", "gpus": list(one.gpus),
-            "lengths": sorted(chosen), "environment": f"/etc/holdfast/ollama/{role}.env",
+            "port": one.port, "model": one.model, "gpus": list(one.gpus), "lengths": sorted(chosen), **asdict(served(role)),
         }  # fmt: skip
     return {
         "instances": instances, "pairs": pairs(ws, roles), "runs": wanted.runs, "tokens": wanted.tokens,

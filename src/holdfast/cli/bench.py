@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from holdfast.bench import plot, session
-from holdfast.bench.job import LEAST_RUNS, TOKENS, Wanted, job
+from holdfast.bench.job import LEAST_RUNS, TOKENS, Served, Wanted, job
 from holdfast.bench.report import Report, data, report
 from holdfast.cli import bench_table, hosts, remote
 from holdfast.cli.outcome import Outcome
@@ -73,9 +73,9 @@ def run(args: argparse.Namespace, progress: Shown) -> Outcome:
     target = args.out or state_dir() / "bench" / f"{ws.name}.svg"
     if args.out and not target.parent.is_dir():
         raise HoldfastError(f"--out {args.out}: no folder {target.parent}", fix=f"mkdir -p {target.parent}", code=2)
-    job(ws, wanted, [])  # what is wrong with the words is said before anything is connected
+    job(ws, wanted, [], served)  # what is wrong with the words is said before anything is connected
     with _root(ws, progress) as sudo:
-        found = session.measure(_python(ws), job(ws, wanted, sudo), progress, name=ws.name, hint=remote.ssh_hint(ws))
+        found = session.measure(_python(ws), job(ws, wanted, sudo, served), progress, name=ws.name, hint=remote.ssh_hint(ws))
     if found["busy"] and not args.force:
         who = ", ".join(found["busy"])
         fix = "wait until it has ended, or add --force: bench then takes its turn behind it, and the figures suffer"
@@ -84,6 +84,14 @@ def run(args: argparse.Namespace, progress: Shown) -> Outcome:
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(plot.svg(made.results, f"{ws.name}: decoding", made.min_roofline), encoding="utf-8")
     return outcome(made, target)
+
+
+def served(role: str) -> Served:
+    """An instance as the component puts it on a machine."""
+    # Late: it brings pyinfra along.
+    from holdfast.components.ollama import files
+
+    return Served(files.unit_name(role), files.environment_file(role), files.SUPERVISOR, f"{files.DEST}/current")
 
 
 def outcome(made: Report, target: Path) -> Outcome:

@@ -28,9 +28,10 @@ from holdfast.components.models import pins  # noqa: E402
 from holdfast.components.models.facts import ModelStore  # noqa: E402
 from holdfast.components.nvidia.deploy import minimum  # noqa: E402
 from holdfast.components.nvidia.facts import NvidiaState  # noqa: E402
-from holdfast.components.ollama.files import LEASES  # noqa: E402
+from holdfast.components.ollama.files import LEASES, unit_name  # noqa: E402
 from holdfast.components.ollama.instances import Instances  # noqa: E402
 from holdfast.components.ollama.leases import Leases  # noqa: E402
+from holdfast.components.open_webui import files as open_webui  # noqa: E402
 from holdfast.components.tailscale.facts import TailnetNode  # noqa: E402
 from holdfast.errors import HoldfastError  # noqa: E402
 from holdfast.operations.unit import UnitState  # noqa: E402
@@ -41,7 +42,7 @@ from holdfast.settings.inventory import connection as ssh_data  # noqa: E402
 def units_of(ws: Workstation) -> list[str]:
     """The units that are to run."""
     tailnet = ["tailscaled.service"] if ws.tailscale.enabled else []
-    return [*(f"ollama@{role}.service" for role in ws.instances), "open-webui.service", *tailnet]
+    return [*(unit_name(role) for role in ws.instances), open_webui.UNIT, *tailnet]
 
 
 def read(host: Any, ws: Workstation) -> dict[str, Any]:

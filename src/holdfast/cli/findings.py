@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from holdfast.components.ollama.files import unit_name
+
 # Below this an upgrade or a log can fill the disk (bytes).
 LITTLE_ROOM = 2 << 30
 
@@ -29,7 +31,7 @@ def findings(name: str, found: Mapping[str, Any], *, require_gpu: bool, tailnet:
 def _undeclared(name: str, roles: Sequence[str]) -> Iterator[Finding]:
     for role in roles:
         yield Finding(
-            f"ollama@{role}.service: no instance of that name is declared", f"./holdfast up {name} removes it"
+            f"{unit_name(role)}: no instance of that name is declared", f"./holdfast up {name} removes it"
         )
 
 

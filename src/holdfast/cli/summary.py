@@ -12,7 +12,6 @@ from holdfast.cli.verify import Checks
 from holdfast.errors import HoldfastError
 from holdfast.settings.workstation import Workstation
 
-PASSWORD_FILE = "/etc/holdfast/open-webui/admin-password"
 # A cold model of 40 GB from a slow disk: minutes.
 PATIENCE_S = 900
 
@@ -24,6 +23,7 @@ def look(ws: Workstation) -> dict[str, Any]:
     """
     # Late: they bring pyinfra along.
     from holdfast.components.ollama.facts import Replies
+    from holdfast.components.ollama.files import unit_name
     from holdfast.components.tailscale.facts import CLI, TailnetNode
     from holdfast.components.tailscale.node import parse
     from holdfast.operations.answers import Answer
@@ -36,9 +36,9 @@ def look(ws: Workstation) -> dict[str, Any]:
         if found["state"] != "answers":
             raise HoldfastError(
                 f"the {role} on {ws.name} does not answer: {found['why']}",
-                fix=f"on the machine: journalctl -u ollama@{role} -e", where=f"127.0.0.1:{ws.instances[role].port}",
+                fix=f"on the machine: journalctl -u {unit_name(role)} -e", where=f"127.0.0.1:{ws.instances[role].port}",
             )  # fmt: skip
-    url = f"http://127.0.0.1:{ws.open_webui.port}/health"
+    url = f"http://127.0.0.1:{ws.open_webui.port}/ready"
     status = remote.fact(ws, Answer, url=url, unit="")["status"]
     if status != 200:
         said = f"HTTP status {status}" if status else "no answer"
@@ -71,7 +71,7 @@ def data(
             {"name": role, "model": i.model, "url": f"http://127.0.0.1:{i.port}", "gpus": list(i.gpus)}
             for role, i in ws.instances.items()
         ],
-        "open_webui": {"url": url, "admin_email": ws.open_webui.admin_email, "password_file": PASSWORD_FILE},
+        "open_webui": {"url": url, "admin_email": ws.open_webui.admin_email, "password_file": password_file()},
         "namespaces": dict(state.namespaces) if state else {},
         # As measured after loading: what is not in VRAM is in memory.
         "fit": {role: {k: found[k] for k in placed if k in found} for role, found in seen["instances"].items()},
@@ -80,6 +80,13 @@ def data(
         "seconds": {**seconds, **{f"apply: {name}": round(spent, 2) for name, spent in result.seconds.items()}},
         "built_here": built_here() if ws.depot else [],
     }  # fmt: skip
+
+
+def password_file() -> str:
+    """Where the first password lies on the machine."""
+    from holdfast.components.open_webui.files import PASSWORD
+
+    return PASSWORD
 
 
 def built_here() -> list[dict[str, str]]:
@@ -102,7 +109,7 @@ def lines(
         table.add_row(role, instance.model, str(instance.port), ", ".join(instance.gpus) or "-", state)
     web, host = data["open_webui"], data["host"]
     out: list[Any] = [table]
-    out.append(f"Open WebUI: {web['url']}  as {web['admin_email']}, password: {enter(ws, f'sudo cat {PASSWORD_FILE}')}")
+    out.append(f"Open WebUI: {web['url']}  as {web['admin_email']}, password: {enter(ws, 'sudo cat ' + web['password_file'])}")
     if host["tailnet"]["name"]:
         online = "online" if seen["tailnet"].get("online") else "offline"
         out.append(f"tailnet:    {host['tailnet']['name']}  {host['tailnet']['ipv4']}  ({online})")

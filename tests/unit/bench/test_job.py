@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from holdfast.bench.job import Wanted, job, lengths
+from holdfast.cli.bench import served
 from holdfast.errors import HoldfastError
 from holdfast.settings.loader import resolve
 from holdfast.settings.workstation import Workstation
@@ -32,14 +33,15 @@ def test_lengths_follow_the_context() -> None:
 
 
 def test_the_job_has_what_the_machine_needs_and_no_more() -> None:
-    found = job(machine(), Wanted(), ["sudo", "-n"])
+    found = job(machine(), Wanted(), ["sudo", "-n"], served)
     assert list(found["instances"]) == ["coder", "reasoner"] and found["sudo"] == ["sudo", "-n"]
     assert found["instances"]["coder"] == {
         "port": 11434, "model": "qwen2.5-coder:32b", "unit": "ollama@coder.service", "gpus": ["left"],
         "lengths": [128, 1024, 4096, 14592], "environment": "/etc/holdfast/ollama/coder.env",
+        "supervisor": "/usr/local/lib/holdfast/holdfast_onhost/lease/supervisor.py", "release": "/opt/ollama/current",
     }  # fmt: skip
     assert found["pairs"] == [("coder", "reasoner")] and found["runs"] == 5
-    one = job(machine(), Wanted(roles=("reasoner",), lengths=(256, 64)), [])
+    one = job(machine(), Wanted(roles=("reasoner",), lengths=(256, 64)), [], served)
     assert (
         list(one["instances"]) == ["reasoner"]
         and one["instances"]["reasoner"]["lengths"] == [64, 256]
@@ -49,9 +51,9 @@ def test_the_job_has_what_the_machine_needs_and_no_more() -> None:
 
 def test_who_shares_nothing_takes_no_turns() -> None:
     ws = machine(profile="cpu", gpus={})
-    assert job(ws, Wanted(), [])["pairs"] == []
+    assert job(ws, Wanted(), [], served)["pairs"] == []
     both = {role: {"lease": ["memory"]} for role in ("coder", "reasoner")}
-    assert job(machine(profile="cpu", gpus={}, instances=both), Wanted(), [])["pairs"] == [("coder", "reasoner")]
+    assert job(machine(profile="cpu", gpus={}, instances=both), Wanted(), [], served)["pairs"] == [("coder", "reasoner")]
 
 
 @pytest.mark.parametrize(
@@ -65,7 +67,7 @@ def test_who_shares_nothing_takes_no_turns() -> None:
 )
 def test_what_cannot_be_measured_is_refused(wanted: dict[str, Any], words: str) -> None:
     with pytest.raises(HoldfastError, match=words) as caught:
-        job(machine(), dataclasses.replace(Wanted(), **wanted), [])
+        job(machine(), dataclasses.replace(Wanted(), **wanted), [], served)
     assert caught.value.code == 2 and caught.value.fix
 
 

@@ -161,23 +161,17 @@ def test_a_login_shells_greeting_is_no_result() -> None:
 
 
 def test_llama_servers_words_are_those_of_the_real_one() -> None:
-    supervisor = [
-        "python3",
-        "-IS",
-        "/usr/local/lib/holdfast/holdfast_onhost/lease/supervisor.py",
-        "--model",
-        "m",
-        "--host",
-        "127.0.0.1",
-    ]
+    ours = "/usr/local/lib/holdfast/holdfast_onhost/lease/supervisor.py"
+    supervisor = ["python3", "-IS", ours, "--model", "m", "--host", "127.0.0.1"]
     real = ["/opt/llama-server", "--model", "m", "--port", "1", "--host", "/run/llama.sock"]
-    assert compare.command_of({1: ["ollama", "serve"], 2: supervisor, 3: real}) == real
+    assert compare.command_of({1: ["ollama", "serve"], 2: supervisor, 3: real}, ours) == real
+    with pytest.raises(Failed, match="2 llama-servers"):
+        compare.command_of({2: supervisor, 3: real}, "/elsewhere/supervisor.py")
     with pytest.raises(Failed, match="0 llama-servers"):
-        compare.command_of({1: ["ollama", "serve"]})
+        compare.command_of({1: ["ollama", "serve"]}, ours)
 
 
 def test_an_environment_file_is_read_as_systemd_does(tmp_path: Path) -> None:
     (tmp_path / "coder.env").write_text('# A=comment\nHOME=/x\nHOLDFAST_GPUS="left=01 right=02"\n\nLLAMA_ARG_FIT=off\n')
     found = compare.read_environment(str(tmp_path / "coder.env"))
     assert found == {"HOME": "/x", "HOLDFAST_GPUS": "left=01 right=02", "LLAMA_ARG_FIT": "off"}
-    assert compare.vendor({"HOLDFAST_LLAMA_SERVER": "/opt/v/lib/ollama/llama-server"}) == "/opt/v"

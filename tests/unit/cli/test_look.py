@@ -90,7 +90,7 @@ def test_a_machine_is_seen_as_it_answers(port: int, tailscale: None) -> None:
         "state": "answers", "bytes": 10, "bytes_in_vram": 4, "context": 512,
     }  # fmt: skip
     assert seen["tailnet"] == {"name": "box.tail.example", "online": True, "ipv4": "100.64.0.7", "ipv6": "fd7a::7"}
-    assert [path for path, _ in Servers.asked] == ["/api/generate", "/api/ps", "/health"]
+    assert [path for path, _ in Servers.asked] == ["/api/generate", "/api/ps", "/ready"]
     assert Servers.asked[0][1]["options"] == {"num_predict": 1}
 
 
@@ -102,7 +102,7 @@ def test_a_computer_without_a_tailnet_has_an_empty_one(
 
 
 @pytest.mark.parametrize(
-    ("broken", "says"), [("generate", "the coder on box does not answer"), ("health", "HTTP status 500")]
+    ("broken", "says"), [("generate", "the coder on box does not answer"), ("ready", "HTTP status 500")]
 )
 def test_what_does_not_answer_is_named(broken: str, says: str, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Servers, "broken", broken)

@@ -60,12 +60,13 @@ def together(
     port, model = one["port"], one["model"]
     unload(port, model)
     generate(port, model, 1, 1)
-    command = command_of(machine.processes(one["unit"]))
+    command = command_of(machine.processes(one["unit"]), one["supervisor"])
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="holdfast-bench-"))
-        environment = read_environment(one["environment"])
-        plain = stack.enter_context(ollama(folder, environment))
-        bare = stack.enter_context(llama_server(folder, command, environment))
+        # Where it is now: an apply may switch the link meanwhile.
+        environment, release = read_environment(one["environment"]), os.path.realpath(one["release"])
+        plain = stack.enter_context(ollama(folder, environment, release))
+        bare = stack.enter_context(llama_server(folder, command, environment, release))
         ways: dict[str, Callable[[], dict[str, float]]] = {
             "unit": lambda: generate(port, model, words, tokens),
             "plain": lambda: generate(plain, model, words, tokens),
@@ -88,11 +89,9 @@ def rates(seen: dict[str, float]) -> dict[str, float]:
     return {"decode": seen["tokens"] / seen["decode_s"], "wall": seen["tokens"] / seen["wall_s"]}
 
 
-def command_of(processes: dict[int, list[str]]) -> list[str]:
+def command_of(processes: dict[int, list[str]], supervisor: str) -> list[str]:
     """The words with which the unit's llama-server was started: the one that is not ours, where ours stands before it."""
-    found = [
-        words for words in processes.values() if "--model" in words and not any("supervisor.py" in w for w in words)
-    ]
+    found = [words for words in processes.values() if "--model" in words and supervisor not in words]
     if len(found) != 1:
         raise Failed(f"{len(found)} llama-servers run in this unit; one was expected")
     return found[0]
@@ -109,31 +108,25 @@ def read_environment(path: str) -> dict[str, str]:
     return out
 
 
-def vendor(environment: dict[str, str]) -> str:
-    """The folder of Ollama as its maker packs it."""
-    server = environment.get("HOLDFAST_LLAMA_SERVER", "/opt/ollama/current/lib/ollama/llama-server")
-    return os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(server))))
-
-
 @contextlib.contextmanager
-def ollama(folder: str, environment: dict[str, str]) -> Iterator[int]:
+def ollama(folder: str, environment: dict[str, str], release: str) -> Iterator[int]:
     """The same Ollama with the same settings, without our part and without its unit's confinement. Yields its port."""
     port = free_port()
     own = {name: value for name, value in environment.items() if not name.startswith("HOLDFAST_")}
     own |= {"PATH": os.environ.get("PATH", ""), "HOME": folder, "OLLAMA_HOST": f"127.0.0.1:{port}"}
-    with started([f"{vendor(environment)}/bin/ollama", "serve"], own, folder):
+    with started([f"{release}/bin/ollama", "serve"], own, folder):
         answers(port, "/api/version", folder)
         yield port
 
 
 @contextlib.contextmanager
-def llama_server(folder: str, command: list[str], environment: dict[str, str]) -> Iterator[int]:
+def llama_server(folder: str, command: list[str], environment: dict[str, str], release: str) -> Iterator[int]:
     """The unit's llama-server once more, started by hand with the same words on a port of its own. Yields that."""
     port, words = free_port(), list(command)
     for option, value in (("--host", "127.0.0.1"), ("--port", str(port))):
         words[words.index(option) + 1] = value
     own = {name: value for name, value in environment.items() if name.startswith("LLAMA_ARG_")}
-    own |= {"PATH": os.environ.get("PATH", ""), "HOME": folder, "LD_LIBRARY_PATH": f"{vendor(environment)}/lib/ollama"}
+    own |= {"PATH": os.environ.get("PATH", ""), "HOME": folder, "LD_LIBRARY_PATH": f"{release}/lib/ollama"}
     with started(words, own, folder):
         answers(port, "/health", folder)
         yield port

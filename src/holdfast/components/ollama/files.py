@@ -20,10 +20,16 @@ COMMAND = "/usr/local/bin/holdfast-gpu"
 GROUPS = ("video", "render")
 SYSTEMD = "/etc/systemd/system"
 _PROGRAMS = "/usr/local/lib/holdfast/holdfast_onhost"
+SUPERVISOR = f"{_PROGRAMS}/lease/supervisor.py"
 
 
 def unit_name(role: str) -> str:
     return f"ollama@{role}.service"
+
+
+def environment_file(role: str) -> str:
+    """Where the instance's environment lies."""
+    return f"{ETC}/{role}.env"
 
 
 def template(ws: Workstation) -> str:
@@ -92,7 +98,7 @@ def entries(ws: Workstation, release: str) -> list[Entry]:
     ]
     for role in ws.instances:
         out += [
-            File(f"{ETC}/{role}.env", environment(ws, role, release)),
+            File(environment_file(role), environment(ws, role, release)),
             Directory(f"{SYSTEMD}/{unit_name(role)}.d"),
             File(f"{SYSTEMD}/{unit_name(role)}.d/port.conf", port(ws, role)),
         ]

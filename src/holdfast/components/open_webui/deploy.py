@@ -13,8 +13,6 @@ from holdfast.operations.unit import unit
 from holdfast.operations.venv import venv
 from holdfast.settings import Workstation
 
-UNIT = "open-webui.service"
-
 
 @deploy("Open WebUI")
 def open_webui(ws: Workstation) -> None:
@@ -29,18 +27,18 @@ def open_webui(ws: Workstation) -> None:
         entries=[
             Directory(files.ETC),
             File(f"{files.ETC}/open-webui.env", environment),
-            File(f"/etc/systemd/system/{UNIT}", files.unit(ws)),
+            File(f"/etc/systemd/system/{files.UNIT}", files.unit(ws)),
         ],
     )
     credentials(
         name="Make Open WebUI's secrets", folder=files.ETC, database=files.DATABASE,
         email=options.admin_email, person=options.admin_name,
     )  # fmt: skip
-    unit(name="Run Open WebUI", unit=UNIT, config=environment.rpartition("HOLDFAST_CONFIG=")[2].strip())
+    unit(name="Run Open WebUI", unit=files.UNIT, config=environment.rpartition("HOLDFAST_CONFIG=")[2].strip())
     as_started_now(
-        name="Let Open WebUI know its address", unit=UNIT, origin=files.ORIGIN.read_text("utf-8"), port=options.port,
+        name="Let Open WebUI know its address", unit=files.UNIT, origin=files.ORIGIN.read_text("utf-8"), port=options.port,
         extra=options.extra_origins, secret_file=f"{files.ETC}/secret.env",
-        files=[f"/etc/systemd/system/{UNIT}", f"{files.ETC}/open-webui.env", "/opt/open-webui/current"],
+        files=[f"/etc/systemd/system/{files.UNIT}", f"{files.ETC}/open-webui.env", "/opt/open-webui/current"],
     )  # fmt: skip
-    answers(name="Wait for Open WebUI", url=f"{url}/ready", timeout_s=options.start_timeout_s, unit=UNIT)
+    answers(name="Wait for Open WebUI", url=f"{url}/ready", timeout_s=options.start_timeout_s, unit=files.UNIT)
     retire_bootstrap(name="Remove the first administrator's file", folder=files.ETC, database=files.DATABASE, url=url)

@@ -14,6 +14,8 @@ from holdfast.settings import Workstation
 LOCK = LOCKS / "python" / "open-webui.txt"
 ORIGIN = ONHOST / "origin.py"
 ETC = "/etc/holdfast/open-webui"
+PASSWORD = f"{ETC}/admin-password"
+UNIT = "open-webui.service"
 DATABASE = "/var/lib/open-webui/data/webui.db"
 
 
