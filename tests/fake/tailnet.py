@@ -13,9 +13,9 @@ from tests.fake.machine import Failed, Machine, Tailnet, Unit, hears, runs
 from tests.fake.software import download
 from tests.fake.systemd import LIB, act, reload
 
-from holdfast.components.tailscale.converge import BASELINE
 from holdfast.components.tailscale.facts import read_node, read_repository
 from holdfast.components.tailscale.repository import KEYRING, SOURCE
+from holdfast.components.tailscale.steps import BASELINE
 from holdfast.depot.lock import pin
 
 DOMAIN = "tail.test"

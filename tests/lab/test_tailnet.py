@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from holdfast.components.tailscale.converge import Run, Want, join
 from holdfast.components.tailscale.operations import command_line
+from holdfast.components.tailscale.steps import Run, Want, join
 from holdfast.lab import Lab
 
 # Prints what a server says within 3 s, or why not. Python, because the bare machine has it.

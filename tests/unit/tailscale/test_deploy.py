@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from holdfast.components.tailscale import deploy
-from holdfast.components.tailscale.converge import Want
 from holdfast.components.tailscale.options import Options
+from holdfast.components.tailscale.steps import Want
 from holdfast.operations.place import File
 from holdfast.settings import Workstation
 

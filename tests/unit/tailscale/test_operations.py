@@ -10,9 +10,9 @@ import pytest
 from pyinfra.connectors.fake import FakeConnector
 
 from holdfast.components.tailscale import operations
-from holdfast.components.tailscale.converge import Run, Want
 from holdfast.components.tailscale.facts import TailnetNode
 from holdfast.components.tailscale.key import AuthKey
+from holdfast.components.tailscale.steps import Run, Want
 
 KEY = "hskey-auth-CANARY"
 WANT = Want(login_server="https://hs.example", hostname="ws", scheme="http", port=80, publish=8080)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pyinfra.api import deploy
 
-from holdfast.components.tailscale.converge import Want
 from holdfast.components.tailscale.operations import membership, require_key
 from holdfast.components.tailscale.repository import repository
+from holdfast.components.tailscale.steps import Want
 from holdfast.depot import resolve_apt
 from holdfast.depot.lock import pin
 from holdfast.errors import HoldfastError

@@ -9,9 +9,9 @@ from typing import Any
 from pyinfra import host
 from pyinfra.api import FunctionCommand, StringCommand, operation
 
-from holdfast.components.tailscale.converge import Refuse, Run, Step, Want, decide
 from holdfast.components.tailscale.facts import CLI, TailnetNode
 from holdfast.components.tailscale.key import AuthKey, required
+from holdfast.components.tailscale.steps import Refuse, Run, Step, Want, decide
 from holdfast.errors import HoldfastError
 from holdfast.operations.events import emit
 from holdfast.operations.failing import report, stop

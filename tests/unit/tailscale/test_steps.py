@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from holdfast.components.tailscale.converge import Refuse, Run, Want, decide, funnels
 from holdfast.components.tailscale.node import TAILSCALE, Node, comparable, parse
+from holdfast.components.tailscale.steps import Refuse, Run, Want, decide, funnels
 
 PREFERENCES: dict[str, Any] = {
     "accept-dns": False,
