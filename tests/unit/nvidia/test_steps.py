@@ -25,6 +25,7 @@ from holdfast.components.nvidia.steps import (
     Step,
     Stop,
     Taken,
+    ends,
     look,
     outlook,
     to_use,
@@ -234,6 +235,15 @@ def test_what_keeps_from_a_reboot(more: dict[str, object], want: Want, busy: str
         assert isinstance(last, Reboot)
     else:
         assert isinstance(last, Stop) and words in last.why and last.code == code and "--reboot" in last.fix
+
+
+@pytest.mark.parametrize(
+    ("required", "code", "over"), [(True, 1, True), (True, 3, True), (False, 3, True), (False, 1, False)]
+)
+def test_a_stop_ends_the_apply_where_cards_are_required_or_a_person_must_reboot(
+    required: bool, code: int, over: bool
+) -> None:
+    assert ends(Stop("needs_reboot", "why", "fix", code=code), Want(required=required)) is over
 
 
 def updated(**more: object) -> Machine:
