@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.errors import HoldfastError
+from holdfast.settings import load
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -95,6 +96,8 @@ def telling(lines: list[str]) -> list[str]:
     """The lines of the last operation, without pyinfra's own farewell; at most twelve."""
     farewell = ("--> Disconnecting", "--> pyinfra error: No hosts remaining")
     lines = [line for line in without_tracebacks(lines) if line.strip() and not line.startswith(farewell)]
+    # A note of pyinfra's on a first connection, which is no cause of anything.
+    lines = [line for line in lines if "Failed to load host keys" not in line]
     start = max((i for i, line in enumerate(lines) if line.startswith("--> ")), default=0)
     kept = lines[start:]
     return kept[-12:] or ["(it said nothing)"]
@@ -119,5 +122,13 @@ def advice(tail: list[str], host: str) -> str:
     """The next step for the failures that are not about the machine's content."""
     text = "\n".join(tail)
     if "Authentication error" in text or "Could not connect" in text or "resolve hostname" in text or "SSH" in text:
-        return f"can you log in yourself? ssh {host}; see `ssh:` of {host} in hosts.yml"
+        return f"can you log in yourself? {login(host)}; see `ssh:` of {host} in hosts.yml"
     return "correct the cause above and run the same command again: it goes on where it stopped"
+
+
+def login(host: str) -> str:
+    """What a person types to get into ``host``."""
+    try:
+        return load(host).login
+    except HoldfastError:
+        return f"ssh {host}"

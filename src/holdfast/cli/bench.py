@@ -75,7 +75,7 @@ def run(args: argparse.Namespace, progress: Shown) -> Outcome:
         raise HoldfastError(f"--out {args.out}: no folder {target.parent}", fix=f"mkdir -p {target.parent}", code=2)
     job(ws, wanted, [], served)  # what is wrong with the words is said before anything is connected
     with _root(ws, progress) as sudo:
-        found = session.measure(_python(ws), job(ws, wanted, sudo, served), progress, name=ws.name, hint=remote.ssh_hint(ws))
+        found = session.measure(_python(ws), job(ws, wanted, sudo, served), progress, name=ws.name, hint=ws.login)
     if found["busy"] and not args.force:
         who = ", ".join(found["busy"])
         fix = "wait until it has ended, or add --force: bench then takes its turn behind it, and the figures suffer"

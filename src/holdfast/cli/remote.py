@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from holdfast.errors import HoldfastError
+from holdfast.paths import state_dir
 from holdfast.settings.workstation import Workstation
 
 if TYPE_CHECKING:
@@ -31,16 +32,28 @@ def ssh_words(ws: Workstation) -> list[str]:
     return [*words, ssh.hostname or ws.name]
 
 
-def ssh_hint(ws: Workstation) -> str:
-    """What a person types to get in."""
-    if ws.local:
-        return "you are there"
+def config_file(ws: Workstation) -> str | None:
+    """An ssh_config with which ``ssh -F FILE NAME`` logs in: the host's own, else one made of its settings here. None for
+    this very computer."""
     ssh = ws.ssh
-    parts = ["ssh", *(["-F", ssh.config_file] if ssh.config_file else []), *(["-p", str(ssh.port)] if ssh.port else [])]
-    return " ".join([*parts, f"{ssh.user}@{ssh.hostname}" if ssh.user and ssh.hostname else ssh.hostname or ws.name])
+    if ws.local or ssh.config_file:
+        return ssh.config_file or None
+    given = {"HostName": ssh.hostname, "User": ssh.user, "Port": ssh.port or "", "IdentityFile": ssh.key_file}
+    lines = [
+        f"Host {ws.name}",
+        *(f"  {key} {value}" for key, value in given.items() if value),
+        "Host *",
+        "  Include ~/.ssh/config",
+    ]
+    file = state_dir() / "ssh" / f"{ws.name}.conf"
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file.write_text("\n".join(lines) + "\n", "utf-8")
+    return str(file)
 
 
-def run(ws: Workstation, command: Sequence[str], *, input: str = "", timeout: float = 120) -> subprocess.CompletedProcess[str]:
+def run(
+    ws: Workstation, command: Sequence[str], *, input: str = "", timeout: float = 120
+) -> subprocess.CompletedProcess[str]:
     """Run ``command`` as the login user. Raises HoldfastError when the machine is not reached."""
     words = list(command) if ws.local else [*ssh_words(ws), shlex.join(command)]
     try:
@@ -48,10 +61,10 @@ def run(ws: Workstation, command: Sequence[str], *, input: str = "", timeout: fl
     except FileNotFoundError:
         raise HoldfastError(f"{words[0]} is not installed here", fix="apt-get install openssh-client") from None
     except subprocess.TimeoutExpired:
-        raise HoldfastError(f"{ws.name} did not answer within {timeout:g} s", fix=f"is it up? {ssh_hint(ws)}") from None
+        raise HoldfastError(f"{ws.name} did not answer within {timeout:g} s", fix=f"is it up? {ws.login}") from None
     if done.returncode == 255 and not ws.local:
         said = done.stderr.strip().splitlines()[-1:] or ["no answer"]
-        raise HoldfastError(f"{ws.name} cannot be reached: {said[0]}", fix=f"can you log in yourself? {ssh_hint(ws)}")
+        raise HoldfastError(f"{ws.name} cannot be reached: {said[0]}", fix=f"can you log in yourself? {ws.login}")
     return done
 
 
@@ -66,5 +79,5 @@ def fact(ws: Workstation, kind: type[PythonFact], *, timeout: float = 120, **arg
         return json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
         said = (done.stderr.strip().splitlines() or ["nothing"])[-1]
-        fix = f"look there: {ssh_hint(ws)}"
+        fix = f"look there: {ws.login}"
         raise HoldfastError(f"{ws.name} gave no answer to a question of ours: {said}", fix=fix) from None

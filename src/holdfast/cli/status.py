@@ -15,7 +15,7 @@ from typing import Any
 
 from rich.table import Table
 
-from holdfast.cli import driver, hosts, remote
+from holdfast.cli import driver, hosts
 from holdfast.cli.findings import Finding, findings
 from holdfast.cli.outcome import Outcome
 from holdfast.cli.parser import add_host
@@ -88,11 +88,11 @@ def read(ws: Workstation) -> dict[str, Any]:
     except (IndexError, ValueError):
         said = "; ".join([line for line in done.stderr.splitlines() if line.strip()][-3:])
         raise HoldfastError(
-            f"{ws.name} could not be read: {said}", fix=f"can you log in? {remote.ssh_hint(ws)}"
+            f"{ws.name} could not be read: {said}", fix=f"can you log in? {ws.login}"
         ) from None
     if "error" in found:
         error = HoldfastError.of(found["error"])
-        error.fix = error.fix or f"can you log in yourself? {remote.ssh_hint(ws)}"
+        error.fix = error.fix or f"can you log in yourself? {ws.login}"
         raise error
     return found
 

@@ -54,14 +54,15 @@ def look(ws: Workstation) -> dict[str, Any]:
 def data(
     ws: Workstation, state: Any, result: Result, seen: dict[str, Any], checks: Checks | None, seconds: dict[str, float]
 ) -> dict[str, Any]:
-    """The object of ``--json``. Seconds by phase; those of the apply's components beside them."""
+    """The object of ``--json``; null: only a throw-away machine has it. Seconds by phase, and by the apply's components."""
     tailnet = seen["tailnet"]
     published = ws.tailscale.enabled and ws.tailscale.serve and tailnet.get("name")
     url = f"{ws.tailscale.scheme}://{tailnet['name']}" if published else f"http://127.0.0.1:{ws.open_webui.port}"
     placed = ("bytes", "bytes_in_vram", "context")
     return {
         "host": {
-            "name": ws.name, "ssh_config": ws.ssh.config_file or None, "lan": dict(state.lan) if state else {},
+            "name": ws.name, "ssh_config": remote.config_file(ws),
+            "lan": dict(state.lan) if state else dict.fromkeys(("ipv4", "ipv6", "link_local")),
             "tailnet": {
                 "name": tailnet.get("name", ""), "ipv4": tailnet.get("ipv4", ""), "ipv6": tailnet.get("ipv6", ""),
                 "control_url": ws.tailscale.login_server,
@@ -72,7 +73,7 @@ def data(
             for role, i in ws.instances.items()
         ],
         "open_webui": {"url": url, "admin_email": ws.open_webui.admin_email, "password_file": password_file()},
-        "namespaces": dict(state.namespaces) if state else {},
+        "namespaces": dict(state.namespaces) if state else dict.fromkeys(("neighbour", "phone", "laptop")),
         # As measured after loading: what is not in VRAM is in memory.
         "fit": {role: {k: found[k] for k in placed if k in found} for role, found in seen["instances"].items()},
         "changes": len(result.changed),
@@ -109,17 +110,21 @@ def lines(
         table.add_row(role, instance.model, str(instance.port), ", ".join(instance.gpus) or "-", state)
     web, host = data["open_webui"], data["host"]
     out: list[Any] = [table]
-    out.append(f"Open WebUI: {web['url']}  as {web['admin_email']}, password: {enter(ws, 'sudo cat ' + web['password_file'])}")
+    out.append(
+        f"Open WebUI: {web['url']}  as {web['admin_email']}, password: {enter(ws, 'sudo cat ' + web['password_file'])}"
+    )
     if host["tailnet"]["name"]:
         online = "online" if seen["tailnet"].get("online") else "offline"
         out.append(f"tailnet:    {host['tailnet']['name']}  {host['tailnet']['ipv4']}  ({online})")
-    out.append(f"log in:     {remote.ssh_hint(ws)}")
-    if data["namespaces"]:
-        out.append(f"as a phone: ip netns exec {data['namespaces'].get('phone', 'phone')} curl {web['url']}")
+    out.append(f"log in:     {ws.login}")
+    if data["namespaces"]["phone"]:
+        out.append(f"as a phone: ip netns exec {data['namespaces']['phone']} curl {web['url']}")
     if data["built_here"]:
         names = ", ".join(f"{e['name']} {e['version']}" for e in data["built_here"])
         out.append(f"built here, not the vendor's: {names} (no CUDA in it; refused on a machine with a GPU)")
-    out.append("seconds:    " + ", ".join(f"{name} {spent:.1f}" for name, spent in data["seconds"].items() if spent >= 0.05))
+    out.append(
+        "seconds:    " + ", ".join(f"{name} {spent:.1f}" for name, spent in data["seconds"].items() if spent >= 0.05)
+    )
     out.append(f"changes:    {len(result.changed)} of {result.operations} operations")
     if checks is not None:
         out += checks.lines()
@@ -128,4 +133,4 @@ def lines(
 
 def enter(ws: Workstation, command: str) -> str:
     """How to run one command there."""
-    return command if ws.local else f"{remote.ssh_hint(ws)} {command}"
+    return command if ws.local else f"{ws.login} {command}"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from holdfast.apply import run as runner
 from holdfast.apply.result import Result
@@ -33,7 +34,9 @@ Run it again at any time: what is right already is not touched.
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = ABOUT
-    parser.add_argument("host", nargs="?", metavar="HOST", help="a host of hosts.yml, or @local (default: a throw-away one)")
+    parser.add_argument(
+        "host", nargs="?", metavar="HOST", help="a host of hosts.yml, or @local (default: a throw-away one)"
+    )
     hosts.add_set(parser)
     parser.add_argument(
         "--model", action="append", default=[], metavar="ROLE=FILE.gguf", dest="models",
@@ -82,7 +85,9 @@ def host_of(args: argparse.Namespace) -> str:
     given = [option for option, value in (("--model", args.models), ("--release", args.release)) if value]
     name = hosts.chosen(args.host)
     if given and name != hosts.LAB:
-        raise HoldfastError(f"{given[0]} is for the throw-away machine only", fix="leave out HOST, or the option", code=2)
+        raise HoldfastError(
+            f"{given[0]} is for the throw-away machine only", fix="leave out HOST, or the option", code=2
+        )
     return name
 
 
@@ -96,8 +101,13 @@ def lab_up(args: argparse.Namespace, progress: Shown) -> Any:
 
 
 def model_files(pairs: list[str]) -> dict[str, Path] | None:
-    """``ROLE=FILE`` -> an existing file, relative to where the person stands."""
+    """``ROLE=FILE`` -> an existing GGUF file, relative to where the person stands. None without any."""
+    if not pairs:
+        return None
+    from holdfast.lab.models.roles import ROLES
+
     chosen: dict[str, Path] = {}
+    known = [role.name for role in ROLES]
     for pair in pairs:
         role, equals, file = pair.partition("=")
         path = Path(os.environ.get("HOLDFAST_CWD") or ".", file).resolve()
@@ -105,16 +115,35 @@ def model_files(pairs: list[str]) -> dict[str, Path] | None:
             raise HoldfastError(f"--model {pair!r:.80}", allowed="ROLE=FILE.gguf", fix="--model coder=my.gguf", code=2)
         if not path.is_file():
             raise HoldfastError(f"--model {role}: no file {path}", fix="name an existing GGUF file", code=2)
+        if role not in known:
+            fix = f"--model {known[0]}={file}"
+            raise HoldfastError(f"--model {role}: no such role", allowed=", ".join(known), fix=fix, code=2)
+        with path.open("rb") as opened:
+            if opened.read(4) != b"GGUF":
+                raise HoldfastError(f"--model {role}: {path} is no GGUF file", fix="name a GGUF file", code=2)
         chosen[role] = path
-    return chosen or None
+    return chosen
 
 
 def log_of(verb: str, name: str) -> Path:
-    """Where pyinfra's own words go; begun anew."""
-    log = state_dir() / "logs" / f"{verb}-{name}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    log.write_bytes(b"")
+    """Where pyinfra's own words go; begun anew. Where another run is writing there, a file with this process's number."""
+    folder = state_dir() / "logs"
+    folder.mkdir(parents=True, exist_ok=True)
+    for log in (folder / f"{verb}-{name}.log", folder / f"{verb}-{name}.{os.getpid()}.log"):
+        file = log.open("ab")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            continue
+        file.truncate(0)
+        _in_use.append(file)
+        break
     return log
+
+
+# Open, and so locked, until this process ends.
+_in_use: list[IO[bytes]] = []
 
 
 def finished(

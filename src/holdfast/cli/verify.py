@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from holdfast.apply.run import parse_events
-from holdfast.cli import boundaries, hosts, remote
+from holdfast.cli import boundaries, hosts
 from holdfast.cli.outcome import Outcome
 from holdfast.cli.show import Shown
 from holdfast.errors import HoldfastError
@@ -113,7 +113,7 @@ def check(
         said = [line for line in log.read_text(errors="replace").splitlines() if line.strip()][-8:]
         raise HoldfastError(
             f"the checks of {ws.name} could not be run:\n  " + "\n  ".join(said), where=f"log: {log}",
-            fix=f"can you log in and sudo? {remote.ssh_hint(ws)}",
+            fix=f"can you log in and sudo? {ws.login}",
         )  # fmt: skip
     return checks
 

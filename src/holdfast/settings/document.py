@@ -25,7 +25,9 @@ class _Loader(yaml.SafeLoader):
         seen = set()
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
-                raise _refused("a merge key (<<) is not allowed here", key_node, "write out the keys that it would bring")
+                raise _refused(
+                    "a merge key (<<) is not allowed here", key_node, "write out the keys that it would bring"
+                )
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str):
                 raise yaml.MarkedYAMLError(problem=f"key {key!r:.60} is not a word", problem_mark=key_node.start_mark)
@@ -39,7 +41,9 @@ class _Loader(yaml.SafeLoader):
     def refuse_tag(self, node: Any) -> Any:
         """What has a tag that no settings have, as `!name` or, for a few words such as `<<` and `=`, by itself."""
         short = str(node.tag).removeprefix("tag:yaml.org,2002:")
-        raise _refused(f"a value with the tag {short!r:.60} is not allowed here", node, "take the tag out, or quote the value")
+        raise _refused(
+            f"a value with the tag {short!r:.60} is not allowed here", node, "take the tag out, or quote the value"
+        )
 
 
 _Loader.add_constructor(None, _Loader.refuse_tag)
@@ -52,8 +56,12 @@ def _refused(problem: str, at: Any, fix: str) -> yaml.MarkedYAMLError:
 def read_mapping(path: Path) -> dict[str, Any]:
     """The mapping in ``path``; an empty file is an empty mapping. Raises SettingsError naming file, line and problem."""
     try:
+        if path.exists() and not path.is_file():
+            raise SettingsError(
+                f"{path} is no plain file", fix="put a plain file there, or let HOLDFAST_HOSTS name one"
+            )
         with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)  # of /dev/zero, too
+            raw = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}", fix=f"make {path} readable") from None
     return parse_mapping(raw, str(path))
@@ -77,7 +85,9 @@ def parse_mapping(raw: bytes, where: str) -> dict[str, Any]:
         mark = error.problem_mark
         place = f"{where}:{mark.line + 1}:{mark.column + 1}" if mark else where
         if error.note:
-            raise SettingsError(str(error.problem), where=place, allowed="plain YAML", fix=f"{error.note}: {place}") from None
+            raise SettingsError(
+                str(error.problem), where=place, allowed="plain YAML", fix=f"{error.note}: {place}"
+            ) from None
         raise SettingsError(f"not valid YAML: {error.problem}", where=place, fix=f"correct {place}") from None
     except yaml.YAMLError as error:
         raise SettingsError(f"not valid YAML: {str(error)[:200]}", where=where, fix=f"correct {where}") from None

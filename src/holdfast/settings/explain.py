@@ -12,6 +12,8 @@ from pydantic import BaseModel, ValidationError
 from holdfast.errors import SettingsError
 
 SHOWN = 8
+FIX = "\nFix: "
+"""Parts a ValueError of the options' own checks: what is wrong, and what to write instead."""
 
 
 def settings_error(error: ValidationError, model: type[BaseModel], root: str, where: str) -> SettingsError:
@@ -32,14 +34,18 @@ def settings_error(error: ValidationError, model: type[BaseModel], root: str, wh
             problems.append(f"{path}: missing")
             fixes.append(f"add {path} (docs/settings.md)")
         else:
-            message = item["msg"].removeprefix("Value error, ")
+            # Our own checks may end in what to do.
+            message, _, fix = item["msg"].removeprefix("Value error, ").partition(FIX)
             given = "" if not loc else f" (given: {_short(item['input'])})"
             problems.append(f"{path}: {message}{given}")
-            fixes.append(f"correct {path}: {message}")
-            allowed += [f"{path}: {limits}"] if (limits := _limits(model, loc)) else []
+            limits = _limits(model, loc)
+            allowed += [f"{path}: {limits}"] if limits else []
+            fixes.append(fix or (f"set {path} to {limits}" if limits else f"correct {path}: {message}"))
     if len(found) > SHOWN:
         problems.append(f"and {len(found) - SHOWN} more")
-    return SettingsError("; ".join(problems), where=where, allowed="; ".join(allowed) or "see docs/settings.md", fix=fixes[0])
+    return SettingsError(
+        "; ".join(problems), where=where, allowed="; ".join(allowed) or "see docs/settings.md", fix=fixes[0]
+    )
 
 
 def _short(value: Any) -> str:
@@ -53,16 +59,21 @@ def _limits(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:
     """What the option at ``loc`` takes, in a few words: choices, or type and range. Empty where it says neither."""
     here: Any = model
     metadata: list[Any] = []
+    examples: list[Any] = []
     for step in loc:
         if _is_model(here) and str(step) in here.model_fields:
             field = here.model_fields[str(step)]
-            here, metadata = field.annotation, list(field.metadata)
+            here, metadata, examples = field.annotation, list(field.metadata), list(field.examples or [])
         else:
-            here, metadata = next(iter(typing.get_args(here)[-1:]), None), []
+            here, metadata, examples = next(iter(typing.get_args(here)[-1:]), None), [], []
     if typing.get_origin(here) is typing.Literal:
-        return ", ".join(repr(choice) for choice in typing.get_args(here))
+        return "one of " + ", ".join(repr(choice) for choice in typing.get_args(here))
     low = next((m.ge for m in metadata if hasattr(m, "ge")), None)
     high = next((m.le for m in metadata if hasattr(m, "le")), None)
+    pattern = next((m.pattern for m in metadata if getattr(m, "pattern", None)), None)
+    if pattern:
+        like = f", for example {examples[0]}" if examples else ""
+        return f"text of the form {pattern}{like}"
     # Only plain types have a name here: not Annotated[...], which need not be hashable either.
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     words = names.get(here, "") if isinstance(here, type) else ""

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, model_validator
 
 from holdfast.fit.cards import CARDS, Card, custom
+from holdfast.settings.explain import FIX
 from holdfast.settings.section import Section
 
 _PCI = re.compile(r"^(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}):([01][0-9a-f])\.([0-7])$")
@@ -17,7 +18,7 @@ _PCI = re.compile(r"^(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}):([01][0-9a-f])\.([0-7])$
 def _pci_address(value: str) -> str:
     found = _PCI.match(value.lower())
     if not found:
-        raise ValueError('not a PCI address; write it as lspci shows it, in quotes: "01:00.0"')
+        raise ValueError(f'not a PCI address{FIX}write it as lspci shows it, in quotes: "01:00.0"')
     domain, bus, device, function = found.groups()
     return f"{int(domain or '0', 16):04x}:{bus}:{device}.{function}"
 
@@ -58,7 +59,12 @@ class Gpu(Section):
     @model_validator(mode="before")
     @classmethod
     def _address_alone(cls, value: Any) -> Any:
-        return {"address": value} if isinstance(value, str) else value
+        if isinstance(value, str):
+            return {"address": value}
+        if not isinstance(value, dict | cls):
+            # YAML reads 01:00.0 as a number to the base of sixty.
+            raise ValueError(f'not a PCI address{FIX}write it as lspci shows it, in quotes: "01:00.0"')
+        return value
 
     def kind(self, default: str) -> Card | None:
         """The card; ``default`` is the machine's. None where nobody said which it is."""

@@ -19,7 +19,7 @@ from holdfast.components.open_webui.options import Options as OpenWebui
 from holdfast.components.tailscale.options import Options as Tailscale
 from holdfast.errors import SettingsError
 from holdfast.settings import fitting
-from holdfast.settings.explain import settings_error
+from holdfast.settings.explain import FIX, settings_error
 from holdfast.settings.gpu import CardName, Gpu
 from holdfast.settings.merge import merge
 from holdfast.settings.section import Section, no_account
@@ -91,7 +91,10 @@ class Workstation(Section):
             for gpu in instance.gpus:
                 if gpu not in self.gpus:
                     known = ", ".join(self.gpus) or "none"
-                    raise ValueError(f"instances.{role}.gpus names {gpu!r}, which gpus does not (known: {known})")
+                    raise ValueError(
+                        f"instances.{role}.gpus names {gpu!r}, which gpus does not (known: {known}){FIX}"
+                        f"write one of the known names in instances.{role}.gpus, or add {gpu}: with its PCI address to gpus"
+                    )
         if self.local and self.ssh != Ssh():
             raise ValueError("local: true is this very computer, and ssh: is another one; take one of the two out")
         if self.models.registry == "depot" and not self.depot:
@@ -99,7 +102,11 @@ class Workstation(Section):
         ports = Counter([i.port for i in self.instances.values()] + [self.open_webui.port])
         doubled = [str(port) for port, count in ports.items() if count > 1]
         if doubled:
-            raise ValueError(f"port {', '.join(doubled)} is used twice among instances and open_webui")
+            free = next(str(port) for port in range(11434, 32767) if port not in ports)
+            raise ValueError(
+                f"port {', '.join(doubled)} is used twice among instances and open_webui{FIX}"
+                f"give one of them another: port: {free}"
+            )
         for gpu in self.nvidia.power_limit_w:
             if gpu not in self.gpus:
                 known = ", ".join(self.gpus) or "none"
@@ -107,13 +114,18 @@ class Workstation(Section):
         addresses = Counter(gpu.address for gpu in self.gpus.values())
         twice = [address for address, count in addresses.items() if count > 1]
         if twice:
-            raise ValueError(f"gpus: {', '.join(twice)} has two names")
+            raise ValueError(
+                f"gpus: {', '.join(twice)} has two names{FIX}keep one name for each card, and use it in instances"
+            )
         roles = {"aider.architect": self.aider.architect, "aider.editor": self.aider.editor}
         if self.open_webui.default_instance:
             roles["open_webui.default_instance"] = self.open_webui.default_instance
         for key, role in roles.items():
             if role not in self.instances:
-                raise ValueError(f"{key} names {role!r}, which instances does not (known: {', '.join(self.instances)})")
+                known = ", ".join(self.instances)
+                raise ValueError(
+                    f"{key} names {role!r}, which instances does not (known: {known}){FIX}set {key} to one of {known}"
+                )
         architect, editor = self.aider.architect, self.aider.editor
         # Aider tells models apart by name only: one name on two servers cannot be addressed.
         if architect != editor and self.instances[architect].model == self.instances[editor].model:
@@ -127,6 +139,21 @@ class Workstation(Section):
     def addresses(self) -> dict[str, str]:
         """The cards' PCI addresses, by the site's names for them."""
         return {name: gpu.address for name, gpu in self.gpus.items()}
+
+    @property
+    def login(self) -> str:
+        """What a person types to get in."""
+        if self.local:
+            return "you are there"
+        ssh = self.ssh
+        words = [
+            "ssh",
+            *(["-F", ssh.config_file] if ssh.config_file else []),
+            *(["-p", str(ssh.port)] if ssh.port else []),
+        ]
+        words += ["-i", ssh.key_file] if ssh.key_file else []
+        address = ssh.hostname or self.name
+        return " ".join([*words, f"{ssh.user}@{address}" if ssh.user else address])
 
     @classmethod
     def of(cls, data: Any) -> Workstation:

@@ -145,7 +145,7 @@ def site(**more: Any) -> Any:
 def test_how_a_machine_is_reached() -> None:
     ws = site(ssh={"hostname": "192.168.1.20", "user": "ada", "port": 2222})
     assert remote.ssh_words(ws)[-5:] == ["-p", "2222", "-l", "ada", "192.168.1.20"]
-    assert remote.ssh_hint(ws) == "ssh -p 2222 ada@192.168.1.20"
+    assert ws.login == "ssh -p 2222 ada@192.168.1.20"
     assert verify.where(ws, True) == ["--hosts=ssh://ada@192.168.1.20:2222?sudo=true"]
     assert verify.where(site(), False) == ["--hosts=ssh://box"]
     assert verify.where(site(local=True), True) == ["--hosts=local://?sudo=true"]

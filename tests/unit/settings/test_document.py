@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,11 @@ def test_a_good_file_is_read() -> None:
     assert read(b"\xef\xbb\xbfgpu-box: {profile: cpu, login_user: ada}\n") == "read"
 
 
-def test_a_file_without_an_end_is_refused_and_not_read_to_it() -> None:
+def test_what_has_no_end_or_never_begins_is_refused_and_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for path in (Path("/dev/zero"), tmp_path / "fifo", tmp_path):
+        with pytest.raises(SettingsError, match="no plain file"):
+            read_mapping(path)
+    (tmp_path / "huge").write_bytes(b"#" * (MAX_BYTES + 2))
     with pytest.raises(SettingsError, match="more than"):
-        read_mapping(Path("/dev/zero"))
+        read_mapping(tmp_path / "huge")
