@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -17,6 +18,12 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("holdfast")
+
+
+def needs(program: str) -> pytest.MarkDecorator:
+    """Left out where ``program`` is not installed; where CI=true nothing is left out, and the test fails there."""
+    lacking = shutil.which(program) is None and os.environ.get("CI") != "true"
+    return pytest.mark.skipif(lacking, reason=f"no {program} here")
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -50,7 +49,9 @@ def test_turns(name: str, site: Site, serve: Callable[..., Server]) -> None:
         0 not in load.keep_alive
     ):  # with 0 Ollama ends its runner after each answer, and is not in the queue while it starts
         if load.think == 0:
-            assert min(ours, theirs) / max(ours, theirs) > 0.6, (ours, theirs)
+            # They take turns one for one; on a busy processor a client of one side may come late to some. Whoever is
+            # passed over is told by the next check, which counts turns.
+            assert min(ours, theirs) / max(ours, theirs) > 1 / 3, (ours, theirs)
         # Ahead of a request are, at worst, a turn of the others for each client of its own side; a turn is what runs
         # when it comes to wait, and one more for each slot that slips in before that is seen.
         assert max(overtaken(crowd)) <= load.clients * 2 * load.parallel, name
@@ -115,11 +116,11 @@ def test_idle_holder_yields_at_once_whatever_the_minimum_hold(site: Site, serve:
     crowd = Crowd()
     crowd.add(coder, TOKENS, think=0.5)
     crowd.add(reasoner, TOKENS, think=0.5)
-    began = time.monotonic()
     with Sampler(site.weights) as seen:
         crowd.run(lambda: seen.hand_overs >= 3)
-    assert time.monotonic() - began < hold
     judge(crowd, seen)
+    turns = [last - first for first, last in seen.spans.values()]
+    assert len(turns) >= 4 and max(turns) < hold, turns
 
 
 def test_instance_that_shares_nothing_never_waits(site: Site, serve: Callable[..., Server]) -> None:

@@ -20,6 +20,17 @@ LENT = 32768
 SUPERVISOR = ["/usr/bin/python3", "-IS", "/usr/local/lib/holdfast/holdfast_onhost/lease/supervisor.py"]
 
 
+def staying(shape: Shape) -> list[str]:
+    """The roles whose model is still there after its answer; with keep_alive 0 it is gone before anybody can look."""
+    return [role for role, instance in shape.instances.items() if not instance.keep_alive.startswith("0")]
+
+
+def left_out(shape: Shape, lasting: list[str]) -> None:
+    """At a check's end: where it could look at no model at all, it says so."""
+    if not lasting:
+        pytest.skip(f"keep_alive is 0 for {', '.join(shape.instances)}: each model is gone before anybody can look")
+
+
 def test_units_are_active_and_enabled(units: dict[str, Any], shape: Shape) -> None:
     states = {u: (units[u]["ActiveState"], units[u]["SubState"], units[u]["UnitFileState"]) for u in shape.ollama_units}
     assert states == dict.fromkeys(shape.ollama_units, ("active", "running", "enabled"))
@@ -68,14 +79,16 @@ def test_supervisor_stands_where_ollama_starts_its_server(files: Files, machine:
 
 def test_whoever_answers_holds_its_leases(leases: dict[str, Any], shape: Shape) -> None:
     """Its supervisor and the real llama-server have them, and nobody else has any of them open."""
+    lasting = staying(shape)
     for role, instance in shape.instances.items():
         seen = leases["asked"][role]
         assert seen["status"] == 200, f"{role}: {seen['status']}"
-        if instance.keep_alive.startswith("0"):
-            continue  # given back before anybody can look
+        if role not in lasting:
+            continue
         unit = f"ollama@{role}.service"
         own = {name: seen["held"].get(name, []) for name in instance.lease}
         assert own == {name: [[unit, "server"], [unit, "supervisor"]] for name in instance.lease}, f"{role} has {seen['held']}"
+    left_out(shape, lasting)
 
 
 def test_leases_are_the_instances_own(leases: dict[str, Any], shape: Shape) -> None:
@@ -168,11 +181,12 @@ def test_each_model_answers(answers: dict[str, Any], shape: Shape, expected: dic
 
 
 def test_context_is_as_declared(answers: dict[str, Any], shape: Shape) -> None:
-    for role, instance in shape.instances.items():
+    lasting = staying(shape)
+    for role in lasting:
+        instance = shape.instances[role]
         loaded = {m["name"]: m.get("context_length") for m in answers[role]["loaded"]["json"].get("models", [])}
-        if instance.keep_alive.startswith("0"):
-            continue  # it is gone before anybody can look
         assert loaded == {instance.model: instance.context}, f"{role} holds {loaded}"
+    left_out(shape, lasting)
 
 
 @pytest.mark.promise("Models have no internet, and no way to this machine's network")
@@ -194,10 +208,11 @@ def test_foreign_pages_are_refused(answers: dict[str, Any], shape: Shape) -> Non
 
 
 def test_all_of_the_model_is_on_the_cards(answers: dict[str, Any], shape: Shape, cards: dict[str, Any]) -> None:
-    for role, instance in shape.instances.items():
-        if not instance.gpus or instance.keep_alive.startswith("0"):
-            continue  # on no card, or gone before anybody can look
-        assert_on_cards(role, instance.model, answers[role]["loaded"]["json"].get("models", []))
+    lasting = staying(shape)
+    for role in lasting:
+        if shape.instances[role].gpus:
+            assert_on_cards(role, shape.instances[role].model, answers[role]["loaded"]["json"].get("models", []))
+    left_out(shape, lasting)
 
 
 def test_servers_see_exactly_their_cards(units: dict[str, Any], shape: Shape, cards: dict[str, Any]) -> None:

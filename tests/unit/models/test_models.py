@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conftest import needs
 
 from holdfast.components.models import files, pins
 from holdfast.components.models.facts import missing, read_store, telling
@@ -140,7 +140,7 @@ def test_settings_of_the_puller() -> None:
     assert files.config(text) != files.config(files.settings(ws, {CODER: TWO}))
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze here")
+@needs("systemd-analyze")
 @pytest.mark.parametrize("own", [{}, {"registry": "depot", "depot": "/mnt/usb"}], ids=["registry", "depot"])
 def test_systemd_understands_the_unit(tmp_path: Path, own: dict[str, Any]) -> None:
     path = tmp_path / files.UNIT

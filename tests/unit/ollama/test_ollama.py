@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from tests.conftest import needs
 
 from holdfast.components.nvidia.facts import Cards
 from holdfast.components.ollama import files
@@ -110,7 +110,7 @@ def test_every_role_may_open_its_own_port_only() -> None:
     assert "/etc/systemd/system/ollama@reasoner.service.d/port.conf" in paths
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze here")
+@needs("systemd-analyze")
 def test_systemd_understands_the_unit(tmp_path: Path) -> None:
     text = files.template(workstation()).replace(files.PROGRAM, "/bin/true")
     path = tmp_path / "ollama@coder.service"
