@@ -11,6 +11,8 @@ import threading
 import time
 
 STORY = "Tell me a very long story."
+# The vendor's own program, or the loader that runs a distribution's.
+PROGRAMS = ("llama-server", "llama-server.bin", "ld-linux-x86-64.so.2")
 PATIENCE_S = 200.0  # a request that takes longer hangs
 
 
@@ -25,7 +27,7 @@ def generate(role, tokens, **options):
         answer = link.getresponse()
         text = answer.read().decode()
         found = json.loads(text)
-        told = {key: found.get(key) for key in ("done_reason", "eval_count", "error")} | {"status": answer.status}
+        told = {key: found.get(key) for key in ("done_reason", "eval_count", "eval_duration", "error")} | {"status": answer.status}
     except (OSError, http.client.HTTPException, ValueError) as error:
         told = {"status": 0, "error": repr(error)}
     finally:
@@ -34,13 +36,13 @@ def generate(role, tokens, **options):
 
 
 def runners():
-    """pid -> unit of every real llama-server that has a model; what stands in its place is a Python program."""
+    """pid -> unit of every real llama-server that has a model, by its executable: scripts lead to it, and fork on the way."""
     found = {}
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open(f"/proc/{pid}/cmdline", "rb") as f:
                 words = f.read().split(b"\0")
-            if b"--model" not in words or any(word.endswith(b"supervisor.py") for word in words):
+            if b"--model" not in words or os.path.basename(os.readlink(f"/proc/{pid}/exe")) not in PROGRAMS:
                 continue
             with open(f"/proc/{pid}/cgroup") as f:
                 found[pid] = f.read().strip().rpartition("/")[2]
