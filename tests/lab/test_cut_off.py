@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from holdfast.apply.run import environment
+from holdfast.errors import HoldfastError
 from holdfast.paths import ROOT
 
 CODER, REASONER = "ollama@coder", "ollama@reasoner"
@@ -95,3 +96,28 @@ def test_cut_between_two_restarts(machine: Any) -> None:
     after = machine.pids()
     assert {unit for unit in before if cut[unit] != after[unit]} == {REASONER}, changed
     assert (context_of(machine, after[CODER]), context_of(machine, after[REASONER])) == ("4096", "4096")
+
+
+def children(pid: int) -> list[int]:
+    """The processes that ``pid`` has started and that live."""
+    out = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False).stdout
+    return [int(word) for word in out.split()]
+
+
+def test_a_connection_that_ends_ends_the_apply(machine: Any) -> None:
+    """The ProxyCommand dies, as it does with the machine or the way to it: an error, not a wait for ever."""
+    cut: list[int] = []
+
+    def cut_the_line(event: dict[str, Any]) -> None:
+        if event["event"] == "operation" and not cut:
+            for pyinfra in children(os.getpid()):
+                cut.extend(children(pyinfra))
+            for pid in cut:
+                os.kill(pid, signal.SIGKILL)
+
+    with pytest.raises(HoldfastError) as told:
+        machine.apply(heard=cut_the_line)
+    assert cut, "pyinfra's connection is a process of its own"
+    assert told.value.fix
+    # The host's lock falls with the connection.
+    assert machine.apply().changed == []
