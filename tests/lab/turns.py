@@ -27,7 +27,8 @@ def generate(role, tokens, **options):
         answer = link.getresponse()
         text = answer.read().decode()
         found = json.loads(text)
-        told = {key: found.get(key) for key in ("done_reason", "eval_count", "eval_duration", "error")} | {"status": answer.status}
+        wanted = ("done_reason", "eval_count", "eval_duration", "error")
+        told = {key: found.get(key) for key in wanted} | {"status": answer.status}
     except (OSError, http.client.HTTPException, ValueError) as error:
         told = {"status": 0, "error": repr(error)}
     finally:
