@@ -45,10 +45,12 @@ def rungs(extra: list[str]) -> list[Rung]:
     python = sys.executable
     # What fails says so at once: the last rung is minutes long.
     pytest = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "holdfast.cli.test_report", "--durations=5"]
+    # Where no test waits for another's machine, on all processors at once.
+    spread = [*pytest, "-n", "auto"]
     return [
         Rung("style", "ruff and mypy", [[python, "-m", "ruff", "check", "."], [python, "-m", "mypy"]]),
-        Rung("unit", "pure", [[*pytest, "tests/unit", *extra]]),
-        Rung("fake", "the whole deploy on a simulated machine", [[*pytest, "tests/fake", *extra]]),
+        Rung("unit", "pure", [[*spread, "tests/unit", *extra]]),
+        Rung("fake", "the whole deploy on a simulated machine", [[*spread, "tests/fake", *extra]]),
         Rung("lease", "real Ollama servers share what stands for a GPU", [[*pytest, "tests/lease", *extra]]),
         Rung("lab", "a real throw-away machine", [[*pytest, "tests/lab", *extra]]),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from pathlib import Path
 
 from holdfast import paths, proc
@@ -19,22 +20,30 @@ def make(deb: Path, to: Path, suites: tuple[str, ...], log: Path) -> None:
     """Build pool/, dists/SUITE/ (InRelease signed) and keyring.gpg in the folder ``to``. One key serves all builds."""
     (to / "pool").mkdir(parents=True)
     shutil.copyfile(deb, to / "pool" / deb.name)
-    gpg = ["gpg", "--homedir", str(key_home()), "--batch", "--no-tty", "--quiet"]
-    try:
-        _key(gpg, log)
-        exported = [*gpg, "--yes", "--output", str(to / "keyring.gpg"), "--export", IDENTITY]
-        proc.run(exported, log=log)
-        for suite in suites:
-            _suite(to, suite, gpg, log)
-    finally:  # GnuPG starts an agent for every home folder and leaves it behind
-        proc.run(["gpgconf", "--homedir", key_home(), "--kill", "all"], log=log, check=False)
+    _home()
+    # By a short name: GnuPG's agent listens in its home, and a socket's path has 107 bytes at most (unix(7)).
+    with tempfile.TemporaryDirectory(prefix="hf-") as short:
+        home = Path(short) / "k"
+        home.symlink_to(key_home())
+        gpg = ["gpg", "--homedir", str(home), "--batch", "--no-tty", "--quiet"]
+        try:
+            _key(gpg, log)
+            exported = [*gpg, "--yes", "--output", str(to / "keyring.gpg"), "--export", IDENTITY]
+            proc.run(exported, log=log)
+            for suite in suites:
+                _suite(to, suite, gpg, log)
+        finally:  # GnuPG starts an agent for every home folder and leaves it behind
+            proc.run(["gpgconf", "--homedir", home, "--kill", "all"], log=log, check=False)
     for path in [to, *to.rglob("*")]:
         path.chmod(0o755 if path.is_dir() else 0o644)  # apt reads a file: depot as its own user
 
 
-def _key(gpg: list[str], log: Path) -> None:
+def _home() -> None:
     key_home().mkdir(parents=True, exist_ok=True, mode=0o700)
     key_home().chmod(0o700)
+
+
+def _key(gpg: list[str], log: Path) -> None:
     if proc.run([*gpg, "--list-secret-keys", IDENTITY], check=False).returncode:
         make = [
             "--pinentry-mode",

@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -54,12 +55,26 @@ def test_damaged_archive_is_an_error(tmp_path: Path) -> None:
 
 @needs_tools
 def test_repository_is_signed_and_the_key_stays_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "c"))
     tree = tmp_path / "pkg"
     (tree / "DEBIAN").mkdir(parents=True)
     control = "Package: pkg\nVersion: 1\nArchitecture: amd64\nMaintainer: x <x@x.invalid>\nDescription: x\n"
     (tree / "DEBIAN" / "control").write_text(control)
     subprocess.run(["dpkg-deb", "--build", tree, tmp_path / "pkg_1_amd64.deb"], check=True, capture_output=True)
+    # A home too deep for a socket; and agents are known by the folder that they were started for.
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / ("deep" * 30)))
+    short = Path(tempfile.mkdtemp(prefix="hf-t"))
+    monkeypatch.setattr(tempfile, "tempdir", str(short))
+
+    def agents() -> list[Path]:
+        return [
+            p
+            for p in Path("/proc").glob("[0-9]*/cmdline")
+            if b"gpg-agent" in _read(p) and str(short).encode() in _read(p)
+        ]
+
+    seen = []
+    suite_of = repository._suite
+    monkeypatch.setattr(repository, "_suite", lambda *words: seen.extend(agents()) or suite_of(*words))
     for out in ("one", "two"):
         repository.make(tmp_path / "pkg_1_amd64.deb", tmp_path / out, ("bookworm", "trixie"), tmp_path / "log")
     one = tmp_path / "one"
@@ -76,8 +91,9 @@ def test_repository_is_signed_and_the_key_stays_private(tmp_path: Path, monkeypa
         assert sha in release.read_text() and f"Suite: {suite}" in release.read_text()
         release.write_text(release.read_text().replace(f"Suite: {suite}", "Suite: other"))
         assert subprocess.run(verify, capture_output=True).returncode != 0
-    agents = [p for p in Path("/proc").glob("[0-9]*/cmdline") if str(repository.key_home()).encode() in _read(p)]
-    assert agents == []
+    assert seen and agents() == [], "one is seen while it works, and none is left"
+    assert list(short.iterdir()) == []
+    short.rmdir()
 
 
 def _read(file: Path) -> bytes:

@@ -9,8 +9,8 @@ from holdfast.paths import ROOT
 
 # Distribution -> the module that is imported, where the names differ.
 MODULES = {"pyyaml": "yaml", "pytest-testinfra": "testinfra", "python-socketio": "socketio"}
-# Never imported: run as programs, or read by mypy.
-TOOLS = {"ruff", "mypy", "types-pyyaml"}
+# Never imported: run as programs, read by mypy, loaded by pytest.
+TOOLS = {"ruff", "mypy", "types-pyyaml", "pytest-xdist"}
 
 
 def declared() -> set[str]:
