@@ -98,19 +98,20 @@ def test_cut_between_two_restarts(machine: Any) -> None:
     assert (context_of(machine, after[CODER]), context_of(machine, after[REASONER])) == ("4096", "4096")
 
 
-def children(pid: int) -> list[int]:
-    """The processes that ``pid`` has started and that live."""
-    out = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False).stdout
-    return [int(word) for word in out.split()]
+def children(pid: int, word: str = "") -> list[int]:
+    """The processes that ``pid`` has started and that live; those with ``word`` in their command line."""
+    out = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True, text=True, check=False).stdout
+    return [int(line.split()[0]) for line in out.splitlines() if word in line]
 
 
 def test_a_connection_that_ends_ends_the_apply(machine: Any) -> None:
     """The ProxyCommand dies, as it does with the machine or the way to it: an error, not a wait for ever."""
+    machine.settle()
     cut: list[int] = []
 
     def cut_the_line(event: dict[str, Any]) -> None:
         if event["event"] == "operation" and not cut:
-            for pyinfra in children(os.getpid()):
+            for pyinfra in children(os.getpid(), "pyinfra_cli"):
                 cut.extend(children(pyinfra))
             for pid in cut:
                 os.kill(pid, signal.SIGKILL)
