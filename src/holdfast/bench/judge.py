@@ -14,8 +14,10 @@ from holdfast.bench.statistics import Ratio, Spread, ratio, spread
 from holdfast.fit import Card, Shape, Verdict
 from holdfast.fit.roofline import speed
 
-# Targets of the comparison (decode rate against a bare llama-server, wall clock against the same Ollama), and what is a fault.
-TARGETS = {("bare", "decode"): 0.98, ("plain", "wall"): 0.97}
+# Targets of the comparison with the same Ollama without our part, and what is a fault. The bare llama-server is there for
+# information: what Ollama itself costs is in it (seen on two processors: plain Ollama at 0.82 of its decode rate, since the
+# programs that hand 1,200 tokens a second on compete with the one that computes them).
+TARGETS = {("plain", "decode"): 0.98, ("plain", "wall"): 0.97}
 RED = 0.9
 CROWDED = 0.15  # of the processor: what others use of it then decides who is faster
 _WAITED_S = 1.0  # more than its own load, prompt and decode took: somebody else was first

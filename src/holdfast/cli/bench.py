@@ -7,6 +7,7 @@ import contextlib
 import shlex
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from holdfast.bench import plot, session
@@ -73,7 +74,9 @@ def run(args: argparse.Namespace, progress: Shown) -> Outcome:
     target = args.out or state_dir() / "bench" / f"{ws.name}.svg"
     if args.out and not target.parent.is_dir():
         raise HoldfastError(f"--out {args.out}: no folder {target.parent}", fix=f"mkdir -p {target.parent}", code=2)
-    job(ws, wanted, [], served)  # what is wrong with the words is said before anything is connected
+    # What is wrong with the words is said before anything is connected.
+    job(ws, wanted if ws.require_gpu else replace(wanted, compare=0), [], served)
+    ws = as_it_is(ws)
     with _root(ws, progress) as sudo:
         found = session.measure(_python(ws), job(ws, wanted, sudo, served), progress, name=ws.name, hint=ws.login)
     if found["busy"] and not args.force:
@@ -84,6 +87,24 @@ def run(args: argparse.Namespace, progress: Shown) -> Outcome:
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(plot.svg(made.results, f"{ws.name}: decoding", made.min_roofline), encoding="utf-8")
     return outcome(made, target)
+
+
+def as_it_is(ws: Workstation) -> Workstation:
+    """The settings with those instances on the processor whose declared cards are not there, where `require_gpu: false`
+    allows it."""
+    if ws.require_gpu or not any(instance.gpus for instance in ws.instances.values()):
+        return ws
+    # Late: they bring pyinfra along.
+    from holdfast.components.nvidia.checks import usable_gpus
+    from holdfast.components.nvidia.facts import NvidiaState, from_json
+
+    there = {gpu.address for gpu in usable_gpus(from_json(remote.fact(ws, NvidiaState, root="/")))}
+    instances = {
+        role: one if all(ws.addresses[name] in there for name in one.gpus)
+        else one.model_copy(update={"gpus": [], "lease": list(one.held)})
+        for role, one in ws.instances.items()
+    }  # fmt: skip
+    return ws.model_copy(update={"instances": instances})
 
 
 def served(role: str) -> Served:

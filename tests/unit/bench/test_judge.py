@@ -135,8 +135,9 @@ def test_costs_have_the_targets_of_what_they_are_against() -> None:
     }
     found = {(c.against, c.by): c for c in costs({"role": "coder", "rounds": [one] * 5, "others": 0.0})}
     assert {key: cost.target for key, cost in found.items() if cost.target} == {
-        ("bare", "decode"): 0.98,
+        ("plain", "decode"): 0.98,
         ("plain", "wall"): 0.97,
     }
-    assert found["bare", "decode"].ratio.median == pytest.approx(0.99) and found["bare", "decode"].state == "ok"
+    assert found["plain", "decode"].ratio.median == pytest.approx(0.99) and found["plain", "decode"].state == "ok"
+    assert found["bare", "wall"].state == "for information"
     assert costs({"role": "coder", "rounds": [], "problem": "x"}) == []
