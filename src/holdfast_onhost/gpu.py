@@ -64,6 +64,7 @@ def resources(directory: str) -> list[Resource]:
     """What the leases in `directory` say now.  Raises OSError if it cannot be read."""
     names = os.listdir(directory)
     taken = locked()
+    preferred = preference.read(directory)[0]
 
     def held(path: str) -> os.stat_result | None:
         try:
@@ -81,7 +82,6 @@ def resources(directory: str) -> list[Resource]:
         files = {n: held(os.path.join(queue, n)) for n in (os.listdir(queue) if os.path.isdir(queue) else [])}
         # The ticket is written, and the file's time with it, when the wait begins.
         waiting = [Waiting(n, about.st_mtime) for n, about in files.items() if about]
-        preferred = preference.read(directory)[0]
         out.append(Resource(name, holder, since, sorted(waiting, key=lambda w: (w.instance != preferred, w.since))))
     return out
 

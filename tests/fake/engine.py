@@ -28,6 +28,7 @@ from pyinfra.connectors.fake import FakeConnector
 from pyinfra.context import ctx_host, ctx_state
 
 # All that the machine knows.
+from tests.clock import Clock
 from tests.fake import cards, debian, disk, models, software, systemd, tailnet, web  # noqa: F401
 from tests.fake.machine import CutOff, Machine
 
@@ -69,19 +70,6 @@ class _Tell(BaseStateCallback):
 
     def operation_start(self, state: Any, op_hash: str) -> None:
         self.machine.operation = next(iter(state.op_meta[op_hash].names))
-
-
-class Clock:
-    """In place of the module ``time`` where Holdfast waits: seconds pass when they are slept."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
 
 
 @contextmanager

@@ -5,7 +5,9 @@ On a computer with cgroup v1 *and* v2 (`/sys/fs/cgroup/unified`) systemd-nspawn 
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from holdfast.lab.processes import kill
@@ -31,12 +33,19 @@ def members(name: str) -> list[int]:
     """The pids of all processes in the group and below."""
     found: set[int] = set()
     for folder in folders(name):
-        for procs in folder.rglob("cgroup.procs") if folder.is_dir() else ():
+        for group in _below(folder):
             try:
-                found.update(int(pid) for pid in procs.read_text().split())
+                found.update(int(pid) for pid in (group / "cgroup.procs").read_text().split())
             except OSError:
                 continue
     return sorted(found)
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """The folder and all below, parents first. A group that goes while we look (a login that ended) is passed over:
+    Path.rglob raises there (FileNotFoundError, Python 3.11), os.walk does not."""
+    for path, _, _ in os.walk(folder):
+        yield Path(path)
 
 
 def remove(name: str, seconds: float = 10) -> None:
@@ -48,8 +57,7 @@ def remove(name: str, seconds: float = 10) -> None:
             break
         time.sleep(0.02)
     for folder in folders(name):
-        below = sorted((p for p in folder.rglob("*") if p.is_dir()), reverse=True) if folder.is_dir() else []
-        for group in [*below, folder]:
+        for group in reversed(list(_below(folder))):
             _rmdir(group, end)
 
 
@@ -58,6 +66,8 @@ def _rmdir(group: Path, end: float) -> None:
     while group.is_dir():
         try:
             group.rmdir()
+        except FileNotFoundError:
+            return
         except OSError:
             if time.monotonic() > end:
                 raise

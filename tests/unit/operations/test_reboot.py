@@ -7,19 +7,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.clock import Clock
 
 from holdfast.operations import reboot
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
 
 
 class Client:
