@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ a machine nor a network is needed:
   ./holdfast plan --gguf model.gguf --card rtx-3090 --card rtx-3060 --set context=8192
 """
 PENDING = 3
+NOT_REQUIRED = "the cards are those declared; where none of them is found, the models run on the CPU (require_gpu: false)"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +72,7 @@ def run(args: argparse.Namespace, progress: Shown) -> Outcome:
     asked = fitting.asked(ws)
     if not args.json:
         # Before the machine is asked anything, which may take long or fail.
-        show(asked, progress)
+        show(asked, progress, () if ws.require_gpu else (NOT_REQUIRED,))
     with progress.phase("plan"):
         result = runner.plan(name, log=log_of("plan", name), progress=progress, ask=Asker(progress))
     found = outcome(name, result)
@@ -88,10 +90,10 @@ def alone(args: argparse.Namespace) -> Outcome:
     return Outcome({"fit": fit_table.data(asked)}, list(fit_table.lines(asked)))
 
 
-def show(asked: Asked, progress: Shown) -> None:
-    """Print the table now."""
+def show(asked: Asked, progress: Shown, notes: Sequence[str] = ()) -> None:
+    """Print the table now, and lines below it."""
     with progress.aside(), printing():
-        sys.stdout.write("\n".join([*fit_table.lines(asked), "", ""]))
+        sys.stdout.write("\n".join([*fit_table.lines(asked), *notes, "", ""]))
         sys.stdout.flush()
 
 

@@ -14,6 +14,8 @@ from holdfast.settings.workstation import Workstation
 
 # A cold model of 40 GB from a slow disk: minutes.
 PATIENCE_S = 900
+# The control server: a real workstation's is not Holdfast's.
+LAB_ONLY = {"headscale"}
 
 
 def look(ws: Workstation) -> dict[str, Any]:
@@ -79,7 +81,7 @@ def data(
         "changes": len(result.changed),
         "verify": checks.data() if checks else None,
         "seconds": {**seconds, **{f"apply: {name}": round(spent, 2) for name, spent in result.seconds.items()}},
-        "built_here": built_here() if ws.depot else [],
+        "built_here": built_here(lab=state is not None) if ws.depot else [],
     }  # fmt: skip
 
 
@@ -90,12 +92,13 @@ def password_file() -> str:
     return PASSWORD
 
 
-def built_here() -> list[dict[str, str]]:
-    """What the local depot has that no vendor made."""
+def built_here(lab: bool) -> list[dict[str, str]]:
+    """What the local depot has that no vendor made; ``lab``: also what serves only a throw-away machine."""
     from holdfast import depot
 
     keys = ("name", "version", "sha256")
-    return [{k: getattr(e, k) for k in keys} for e in depot.recorded().values() if e.origin == "built here"]
+    made = [e for e in depot.recorded().values() if e.origin == "built here" and (lab or e.name not in LAB_ONLY)]
+    return [{k: getattr(e, k) for k in keys} for e in made]
 
 
 def lines(

@@ -28,10 +28,13 @@ def tell(outcome: Any, args: argparse.Namespace) -> int:
             sys.stdout.write(json.dumps(outcome.data) + "\n")
         else:
             from rich.console import Console
+            from rich.table import Table
 
             # Soft wrapping: a path or an address is to be copied whole.
             console = Console(highlight=False, soft_wrap=True)
             for line in outcome.lines:
+                if not console.is_terminal and isinstance(line, Table):
+                    line.box = None  # columns alone: no drawing where nobody looks at a screen
                 console.print(line, markup=False) if isinstance(line, str) else console.print(line)
         sys.stdout.flush()
     return int(outcome.code)

@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 from tests.unit.bench.machines import LEFT, RIGHT, instance, look
+from tests.unit.nvidia.trees import CARDS, tree
 
-from holdfast.cli import bench
+from holdfast.cli import bench, remote
+from holdfast.cli.hosts import settings
 from holdfast.cli.main import run
+from holdfast.components.nvidia.facts import read_machine
 
 HOSTS = """
 box:
@@ -158,3 +161,25 @@ def test_wrong_words_are_told_before_anything_is_connected(
 ) -> None:
     assert run(["bench", "box", *words]) == 2
     assert told in capsys.readouterr().err and "job" not in machine
+
+
+@pytest.mark.parametrize(
+    ("addresses", "require", "gpus"),
+    [
+        ({"left": "01:00.0", "right": "02:00.0"}, "false", {"coder": ["left"], "reasoner": ["left", "right"]}),
+        ({"left": "01:00.0", "right": "22:00.0"}, "false", {"coder": ["left"], "reasoner": []}),
+        ({"left": "31:00.0", "right": "22:00.0"}, "false", {"coder": [], "reasoner": []}),
+        ({"left": "31:00.0", "right": "22:00.0"}, "true", {"coder": ["left"], "reasoner": ["left", "right"]}),
+    ],
+)
+def test_what_has_no_card_is_measured_on_the_processor(
+    addresses: dict[str, str], require: str, gpus: dict[str, list[str]], hosts: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Cards at 01:00.0 and 02:00.0 are there; a lease is held all the same, as the unit holds it."""
+    text = HOSTS.replace("01:00.0", addresses["left"]).replace("21:00.0", addresses["right"])
+    (hosts / "hosts.yml").write_text(text.replace("  login_user", f"  require_gpu: {require}\n  login_user", 1))
+    monkeypatch.setattr(remote, "fact", lambda *_, **__: read_machine(str(tree(hosts / "root", CARDS))))
+    before = settings("box")
+    after = bench.as_it_is(before)
+    assert {role: one.gpus for role, one in after.instances.items()} == gpus
+    assert {role: one.held for role, one in after.instances.items()} == {r: one.held for r, one in before.instances.items()}

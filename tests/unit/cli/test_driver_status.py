@@ -28,6 +28,7 @@ def test_a_recorded_state_is_explained_with_its_fix(
     assert run(["status", "--facts", str(recorded(tmp_path, files))]) == 1
     said = " ".join(capsys.readouterr().out.split())
     assert f"{state}:" in said and reason in said and fix in said and "Fix:" in said
+    assert said.isascii() or not set(said) & set("│┃─━┏└"), "no drawing where there is no terminal"
 
 
 def test_a_driver_that_is_ready_is_no_finding_and_status_json_is_a_recording(
