@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 """devices.py --output FILE: which GPUs may the unit that is about to start use?
 
-Reads HOLDFAST_GPUS ("NAME=PCI-ADDRESS …") and HOLDFAST_REQUIRE_GPU (yes|no) from the unit's environment, turns addresses
-into UUIDs, and writes CUDA_VISIBLE_DEVICES to FILE, an EnvironmentFile of the unit.  Addresses are what a person can
+Reads HOLDFAST_CARDS ("NAME=PCI-ADDRESS …") and HOLDFAST_REQUIRE_GPU (yes|no) from the unit's environment, turns addresses
+into UUIDs, and writes CUDA_VISIBLE_DEVICES to FILE, an EnvironmentFile of the unit; and the same as HOLDFAST_GPUS, since
+Ollama hands CUDA_VISIBLE_DEVICES to llama-server with the cards in it that it has chosen itself (llm/llama_server.go).  Addresses are what a person can
 declare before there is a driver; UUIDs are what CUDA takes without ambiguity (ollama docs/gpu.mdx).  A driver that is
 still loading is waited for (ggml-org/llama.cpp#27923: a server that starts before nvidia-uvm is on the CPU for good).
 
@@ -54,12 +55,12 @@ def normal(address: str) -> str:
 
 
 def declared(text: str) -> list[Gpu]:
-    """HOLDFAST_GPUS as a list."""
+    """HOLDFAST_CARDS as a list."""
     gpus = []
     for entry in text.split():
         name, _, address = entry.partition("=")
         if not name or not _ADDRESS.fullmatch(address.lower()):
-            raise ValueError(f"HOLDFAST_GPUS: {entry!r} is not NAME=PCI-ADDRESS")
+            raise ValueError(f"HOLDFAST_CARDS: {entry!r} is not NAME=PCI-ADDRESS")
         gpus.append(Gpu(name, normal(address)))
     return gpus
 
@@ -155,11 +156,16 @@ def decide(found: Mapping[Gpu, Found], required: bool) -> tuple[str | None, list
     return None, [*(f"error: {line}" for line in told), f"Fix: {'; '.join(fixes)}, or set require_gpu: false for the CPU"]
 
 
+def gpu_is_required(environment: Mapping[str, str]) -> bool:
+    """HOLDFAST_REQUIRE_GPU: the CPU is allowed only where that is said in so many words."""
+    return environment.get("HOLDFAST_REQUIRE_GPU", "yes").lower() not in ("no", "0", "false")
+
+
 def write(path: str, value: str) -> None:
     """Whole or not at all."""
     os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
     with open(path + ".new", "w", encoding="ascii") as file:
-        file.write(f"CUDA_VISIBLE_DEVICES={value}\n")
+        file.write(f"CUDA_VISIBLE_DEVICES={value}\nHOLDFAST_GPUS={value}\n")
     os.replace(path + ".new", path)
 
 
@@ -172,9 +178,9 @@ def main(arguments: list[str] | None = None) -> int:
     os.umask(0o022)  # the unit's own is for its own files; this folder is shared
     if os.path.exists(given.output):
         os.unlink(given.output)  # a start that is refused must not find yesterday's answer
-    required = os.environ.get("HOLDFAST_REQUIRE_GPU", "yes") != "no"
+    required = gpu_is_required(os.environ)
     try:
-        gpus = declared(os.environ.get("HOLDFAST_GPUS", ""))
+        gpus = declared(os.environ.get("HOLDFAST_CARDS", ""))
     except ValueError as error:
         print(f"error: {error}\nFix: ./holdfast up HOST writes it anew", file=sys.stderr)
         return 1

@@ -108,9 +108,9 @@ def devices(m: Machine, unit: str, body: str) -> dict[str, str]:
     """holdfast_onhost/devices.py: PCI addresses become the cards' UUIDs."""
     role = instance(unit)
     env = pairs(m.text(f"/etc/holdfast/ollama/{role}.env") or "")
-    cards = [pair.partition("=")[2] for pair in env.get("HOLDFAST_GPUS", "").split()]
+    cards = [pair.partition("=")[2] for pair in env.get("HOLDFAST_CARDS", "").split()]
     usable = ",".join(f"GPU-{card}" for card in cards if m.module and card in m.cards)
-    return {f"/run/holdfast/ollama/{role}.devices": f"CUDA_VISIBLE_DEVICES={usable or -1}\n"}
+    return {f"/run/holdfast/ollama/{role}.devices": f"CUDA_VISIBLE_DEVICES={usable or -1}\nHOLDFAST_GPUS={usable or -1}\n"}
 
 
 BEFORE["devices.py"] = devices

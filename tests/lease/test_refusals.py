@@ -71,13 +71,14 @@ class FakeCard:
 
     def environment(self) -> dict[str, str]:
         return {
-            "HOLDFAST_GPUS": f"left={ADDRESS}",
+            "HOLDFAST_CARDS": f"left={ADDRESS}",
             "HOLDFAST_REQUIRE_GPU": "yes",
             "HOLDFAST_ROOT": str(self.root),
             "HOLDFAST_LLAMA_SERVER": str(self.server),
             "HOLDFAST_LEASE_VRAM": "21000",
             "HOLDFAST_LEASE_VRAM_WAIT_S": "0.6",
             "CUDA_VISIBLE_DEVICES": UUID,
+            "HOLDFAST_GPUS": UUID,
             "PATH": f"{self.programs}:{os.environ['PATH']}",
         }
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from holdfast_onhost import devices
 from holdfast_onhost.lease.refusal import Refused
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-_NO = ("", "0", "no", "false")
 _AGAIN = "./holdfast up HOST writes the instance's environment anew"
 
 
@@ -25,7 +25,7 @@ class Settings:
     min_hold_s: float
     context: int
     gpus: str  # "NAME=PCI-ADDRESS …" as devices.py reads it; empty: none planned
-    visible: tuple[str, ...]  # CUDA_VISIBLE_DEVICES: the UUIDs that the server was started with
+    visible: tuple[str, ...]  # HOLDFAST_GPUS: the UUIDs that the server was started with
     require_gpu: bool
     vram_mib: tuple[int, ...]  # that must be free, in the order of `gpus`; empty: unknown
     server: tuple[str, int]  # where Ollama listens
@@ -52,9 +52,9 @@ class Settings:
             resources=resources,
             min_hold_s=_number(environment, "HOLDFAST_LEASE_MIN_HOLD_S", 60.0),
             context=int(_number(environment, "HOLDFAST_CONTEXT", 0)),
-            gpus=environment.get("HOLDFAST_GPUS", ""),
-            visible=tuple(filter(None, environment.get("CUDA_VISIBLE_DEVICES", "").split(","))),
-            require_gpu=environment.get("HOLDFAST_REQUIRE_GPU", "yes").lower() not in _NO,
+            gpus=environment.get("HOLDFAST_CARDS", ""),
+            visible=tuple(filter(None, environment.get("HOLDFAST_GPUS", "").split(","))),
+            require_gpu=devices.gpu_is_required(environment),
             vram_mib=_mebibytes(environment.get("HOLDFAST_LEASE_VRAM", "")),
             server=address(environment.get("OLLAMA_HOST", "")),
             home=_needed(environment, "HOME"),

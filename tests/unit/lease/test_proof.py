@@ -17,8 +17,8 @@ LEFT, RIGHT = "0000:01:00.0", "0000:21:00.0"
 UUID = {LEFT: "GPU-0c8f6a2e-1111-2222-3333-444455556666", RIGHT: "GPU-9d1b7f3c-aaaa-bbbb-cccc-ddddeeeeffff"}
 ENVIRONMENT = {
     "HOLDFAST_LEASE_DIR": "/run/holdfast/lease", "HOLDFAST_LEASE": "left right", "HOLDFAST_INSTANCE": "reasoner",
-    "HOLDFAST_GPUS": f"left={LEFT} right={RIGHT}", "HOLDFAST_LEASE_VRAM": "22000 21000", "HOME": "/h",
-    "HOLDFAST_LEASE_VRAM_WAIT_S": "0.3", "CUDA_VISIBLE_DEVICES": f"{UUID[LEFT]},{UUID[RIGHT]}",
+    "HOLDFAST_CARDS": f"left={LEFT} right={RIGHT}", "HOLDFAST_LEASE_VRAM": "22000 21000", "HOME": "/h",
+    "HOLDFAST_LEASE_VRAM_WAIT_S": "0.3", "HOLDFAST_GPUS": f"{UUID[LEFT]},{UUID[RIGHT]}",
 }  # fmt: skip
 
 

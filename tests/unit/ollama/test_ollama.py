@@ -38,8 +38,8 @@ def test_environment_of_each_role() -> None:
     coder, reasoner = environment(ws, "coder"), environment(ws, "reasoner")
     assert coder["OLLAMA_HOST"] == "127.0.0.1:11434"
     assert reasoner["OLLAMA_HOST"] == "127.0.0.1:11435"
-    assert coder["HOLDFAST_GPUS"] == '"left=0000:01:00.0"'
-    assert reasoner["HOLDFAST_GPUS"] == '"left=0000:01:00.0 right=0000:21:00.0"'
+    assert coder["HOLDFAST_CARDS"] == '"left=0000:01:00.0"'
+    assert reasoner["HOLDFAST_CARDS"] == '"left=0000:01:00.0 right=0000:21:00.0"'
     assert coder["HOME"] != reasoner["HOME"]
     assert coder["CUDA_CACHE_PATH"] != reasoner["CUDA_CACHE_PATH"]
     promised = {
@@ -47,10 +47,11 @@ def test_environment_of_each_role() -> None:
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID", "OLLAMA_MAX_LOADED_MODELS": "1", "OLLAMA_LOAD_TIMEOUT": "0",
         "LLAMA_ARG_FIT": "off", "LLAMA_ARG_N_GPU_LAYERS": "all", "OLLAMA_CONTEXT_LENGTH": "16384",
         "OLLAMA_KV_CACHE_TYPE": "q8_0", "OLLAMA_FLASH_ATTENTION": "1", "HOLDFAST_REQUIRE_GPU": "yes",
+        "OLLAMA_SCHED_SPREAD": "1", "HOLDFAST_BATCH": "512", "HOLDFAST_LOAD_LIMIT_S": "1800",
     }  # fmt: skip
     assert promised.items() <= coder.items()
     # The answer of devices.py must not be overruled, and nothing may reach out.
-    assert not {"CUDA_VISIBLE_DEVICES", "HTTPS_PROXY", "HTTP_PROXY", "OLLAMA_ORIGINS"} & coder.keys()
+    assert not {"CUDA_VISIBLE_DEVICES", "HOLDFAST_GPUS", "HTTPS_PROXY", "HTTP_PROXY", "OLLAMA_ORIGINS"} & coder.keys()
 
 
 def test_change_of_one_role_leaves_the_other_ones_configuration() -> None:
@@ -70,9 +71,16 @@ def test_lease_of_each_role() -> None:
     assert len(needed) == 2 and 39979 < sum(needed) < 2 * 24135
     # What the supervisor reads is what is written here.
     lines = {name: value.strip('"') for name, value in reasoner.items()}
-    read = Settings.read({**lines, "HOLDFAST_LLAMA_SERVER": "/x", "CUDA_VISIBLE_DEVICES": "GPU-a,GPU-b"})
+    read = Settings.read({**lines, "HOLDFAST_LLAMA_SERVER": "/x", "HOLDFAST_GPUS": "GPU-a,GPU-b"})
     assert read.resources == ("left", "right") and read.vram_mib == tuple(needed) and read.on_gpus and read.require_gpu
     assert (read.context, read.min_hold_s, read.server) == (16384, 2.5, ("127.0.0.1", 11435))
+
+
+def test_batch_and_load_limit_are_settings() -> None:
+    ws = workstation(instances={"coder": {"batch": 256}}, ollama={"load_limit_s": 90})
+    coder, reasoner = environment(ws, "coder"), environment(ws, "reasoner")
+    assert (coder["HOLDFAST_BATCH"], reasoner["HOLDFAST_BATCH"]) == ("256", "512")
+    assert coder["HOLDFAST_LOAD_LIMIT_S"] == reasoner["HOLDFAST_LOAD_LIMIT_S"] == "90"
 
 
 def test_lease_by_hand_and_of_an_unknown_card() -> None:

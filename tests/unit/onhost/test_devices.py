@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from holdfast.paths import ROOT
-from holdfast_onhost.devices import Found, Gpu, decide, declared, look, normal, resolve, uuids
+from holdfast_onhost.devices import Found, Gpu, decide, declared, gpu_is_required, look, normal, resolve, uuids
+from holdfast_onhost.lease.settings import Settings
 
 PROGRAM = ROOT / "src" / "holdfast_onhost" / "devices.py"
 LEFT, RIGHT = Gpu("left", "0000:01:00.0"), Gpu("right", "0000:21:00.0")
@@ -118,13 +119,13 @@ def test_driver_that_comes_late_is_waited_for(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["left", "=01:00.0", "left=", "left=01:00", "left=0000:01:00.0;rm"])
 def test_nonsense_in_the_environment_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="HOLDFAST_GPUS"):
+    with pytest.raises(ValueError, match="HOLDFAST_CARDS"):
         declared(text)
 
 
 def program(root: Path, output: Path, gpus: str, require: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-I", str(PROGRAM), "--root", str(root), "--output", str(output), "--wait", "0"]
-    environment = {"HOLDFAST_GPUS": gpus, "HOLDFAST_REQUIRE_GPU": require, "PATH": os.defpath}
+    environment = {"HOLDFAST_CARDS": gpus, "HOLDFAST_REQUIRE_GPU": require, "PATH": os.defpath}
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -132,11 +133,22 @@ def test_program_writes_the_units_file_or_leaves_none(tmp_path: Path) -> None:
     root, output = machine(tmp_path / "root"), tmp_path / "run" / "coder.devices"
     both = f"left={LEFT.address} right={RIGHT.address}"
     assert program(root, output, both, "yes").returncode == 0
-    assert output.read_text() == f"CUDA_VISIBLE_DEVICES={UUID[LEFT.address]},{UUID[RIGHT.address]}\n"
+    uuids = f"{UUID[LEFT.address]},{UUID[RIGHT.address]}"
+    assert output.read_text() == f"CUDA_VISIBLE_DEVICES={uuids}\nHOLDFAST_GPUS={uuids}\n"
     refused = program(root, output, f"{both} third=0000:41:00.0", "yes")
     assert refused.returncode == 1
     assert "third (0000:41:00.0)" in refused.stderr
     assert "Fix: " in refused.stderr
     assert not output.exists()
     assert program(root, output, f"{both} third=0000:41:00.0", "no").returncode == 0
-    assert output.read_text() == "CUDA_VISIBLE_DEVICES=-1\n"
+    assert output.read_text() == "CUDA_VISIBLE_DEVICES=-1\nHOLDFAST_GPUS=-1\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "required"),
+    [(None, True), ("yes", True), ("", True), ("1", True), ("no", False), ("No", False), ("0", False), ("false", False)],
+)
+def test_both_programs_read_whether_a_gpu_is_required_alike(said: str | None, required: bool) -> None:
+    environment = {} if said is None else {"HOLDFAST_REQUIRE_GPU": said}
+    unit = {"HOLDFAST_LLAMA_SERVER": "/x", "HOLDFAST_INSTANCE": "coder", "HOME": "/h", **environment}
+    assert gpu_is_required(environment) is Settings.read(unit).require_gpu is required

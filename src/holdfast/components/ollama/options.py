@@ -37,6 +37,11 @@ class Instance(Section):
     parallel: int = Field(
         default=1, ge=1, le=16, description="Requests answered at once; each has a whole context in VRAM."
     )
+    batch: int = Field(
+        default=512, ge=64, le=4096,
+        description="Most tokens of a prompt that are computed at once, whatever Ollama or a client would like: more reads "
+        "prompts faster and takes more VRAM for buffers (`plan` shows it).",
+    )  # fmt: skip
     kv_type: Literal["f16", "q8_0", "q4_0"] = Field(
         default="q8_0", description="Number format of the KV cache: q8_0 takes about half of f16, q4_0 about a quarter."
     )
@@ -94,6 +99,11 @@ class Options(Section):
         default=60, ge=0, le=86400,
         description="Seconds that a busy instance may keep its cards once its model is loaded while another "
         "one waits; then it gives way between two requests. Nothing that runs is cut, and an idle one gives way at once.",
+    )  # fmt: skip
+    load_limit_s: int = Field(
+        default=1800, ge=30, le=86_400,
+        description="Seconds after which a load that has not ended is given up, with an error that says so: a card that hangs "
+        "would otherwise keep everybody waiting for ever.",
     )  # fmt: skip
     min_roofline: float = Field(
         default=0.6, ge=0, le=1,
