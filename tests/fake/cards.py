@@ -64,11 +64,11 @@ def machine(m: Machine, root: str) -> Any:
     kernels = {k: {"bootable": True, **values} for k, values in m.driver.kernels.items()}
     return {
         "gpus": [{"address": at, "device": m.driver.device, "driver": driver} for at, driver in m.cards.items()],
-        "release": m.release, "boot_id": f"boot-{m.driver.boots}",
+        "container": m.driver.container, "release": m.release, "boot_id": f"boot-{m.driver.boots}",
         "nouveau": "nouveau" in m.cards.values(), "module": m.module, "open_module": True, "uvm": bool(m.module),
         "libraries": [m.library] if m.library else [], "kernel": m.driver.kernel, "kernels": kernels,
         "secure_boot": m.driver.secure_boot, "signatures_enforced": m.driver.secure_boot, "packages": packages,
-        "broken_packages": [name for name, state in m.driver.states.items() if state[1:] in "FUHWt"],
+        "broken_packages": [*m.driver.upgrading, *(n for n, state in m.driver.states.items() if state[1:] in "FUHWt")],
         "failures": m.driver.failures,
         "holders": [{"pid": 7, "name": name, "unit": unit} for name, unit in m.driver.holders],
         "passphrases": m.driver.passphrases, "stopped": (m.text("/run/holdfast/nvidia-stopped") or "").split(),

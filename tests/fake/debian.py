@@ -20,7 +20,11 @@ VERSIONS: dict[str, Callable[[Machine], str]] = {}
 
 
 @runs(read_apt_lock)
-def lock(m: Machine) -> None:
+def lock(m: Machine) -> str | None:
+    m.driver.upgrading_for -= 1
+    if m.driver.upgrading and m.driver.upgrading_for >= 0:
+        return "apt-get (pid 77)"
+    m.driver.upgrading = []
     return None
 
 

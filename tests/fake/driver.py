@@ -33,3 +33,7 @@ class Driver:
     in_use: bool = False
     deaf: bool = False
     down: int = 0
+    container: bool = False
+    upgrading: list[str] = field(default_factory=list)
+    """Packages that somebody else's apt has half done; it holds the lock, and is done after ``upgrading_for`` looks at it."""
+    upgrading_for: int = 0

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.fake import cards, engine
 from tests.fake.cards import KERNEL
-from tests.fake.gpubox import bare, notes, works
+from tests.fake.gpubox import bare, driven, notes, works
 from tests.fake.machine import Machine
 
 from holdfast.components.nvidia.sources import KEYRING, SOURCE
@@ -119,3 +119,28 @@ def test_a_build_that_fails_leaves_apt_whole_and_says_which_line(required: dict[
     done = engine.run(m, required)
     assert not done.failed, done.errors
     assert works(m) and m.driver.boots == 1
+
+
+def test_what_another_apt_has_half_done_is_waited_for_and_not_repaired(required: dict[str, Any]) -> None:
+    m = driven(required)
+    m.packages.pop("nvidia-smi")
+    m.driver.upgrading, m.driver.upgrading_for = ["libcuda1", "nvidia-kernel-dkms"], 4
+    before = len(m.log)
+    done = engine.run(m, required)
+    assert not done.failed, done.errors
+    assert any("apt-get (pid 77)" in str(e.get("what")) for e in done.events if e["event"] == "waiting")
+    assert not [what for _, what in m.log[before:] if what.startswith(("purge", "dpkg"))]
+    # The positive control: without anybody at work the same states are damage, and are repaired.
+    m.driver.states = {"libcuda1": "iU"}
+    done = engine.run(m, required)
+    assert not done.failed and "dpkg --configure -a" in [what for _, what in m.log[before:]]
+
+
+def test_a_container_is_not_rebooted_for_its_hosts_kernel(required: dict[str, Any]) -> None:
+    m = bare(python=True)
+    m.driver.container = True
+    assert "a container has its host's kernel" in notes(engine.run(m.copy(), required, dry=True))
+    done = engine.run(m, {**required, "nvidia": {"reboot": "always"}})
+    assert done.failed and m.driver.boots == 0
+    assert "a container cannot reboot for it" in done.errors[0]["message"]
+    assert "the machine that this one runs on" in done.errors[0]["fix"]

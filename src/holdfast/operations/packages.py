@@ -69,7 +69,8 @@ class AptLock(PythonFact):
     reader = staticmethod(read_apt_lock)
 
 
-def _wait_for_apt(state: Any, host: Any, timeout_s: float) -> bool:
+def wait_for_apt(state: Any, host: Any, timeout_s: float) -> bool:
+    """Wait until nobody holds apt's lock; False, with the holder reported, after ``timeout_s`` seconds."""
     start = time.monotonic()
     while holder := AptLock.read(host):
         spent = time.monotonic() - start
@@ -115,5 +116,5 @@ def packages(packages: Sequence[str], lock_timeout_s: int = 600) -> Iterator[Str
     if not todo:
         host.noop(f"{len(packages)} packages are installed")
         return
-    yield FunctionCommand(_wait_for_apt, (lock_timeout_s,), {})
+    yield FunctionCommand(wait_for_apt, (lock_timeout_s,), {})
     yield StringCommand(install_script(todo, lock_timeout_s))

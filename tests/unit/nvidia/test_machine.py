@@ -93,6 +93,31 @@ def test_everything_that_is_read(tmp_path: Path) -> None:
     assert (found.broken_packages, found.held) == (("libc6",), ("nvidia-kernel-dkms",))
 
 
+def encrypted(disk: str, name: str, uuid: str = "CRYPT-LUKS2-1234-root", *, on: str = "") -> Files:
+    """A device mapper's disk as sysfs shows it; ``on``: the disk that it lies on."""
+    at = f"sys/class/block/{disk}"
+    return {f"{at}/dm/name": f"{name}\n", f"{at}/dm/uuid": f"{uuid}\n", **({f"{at}/slaves/{on}/x": ""} if on else {})}
+
+
+def test_disks_that_ask_for_a_passphrase_at_boot(tmp_path: Path) -> None:
+    plain: Files = {"proc/mounts": "proc /proc proc rw 0 0\n/dev/sda2 / ext4 rw 0 0\n", "sys/class/block/sda2/size": "9\n"}
+    assert read(tmp_path / "plain", {**READY, **plain, **encrypted("dm-0", "backup")}).passphrases == ()
+    mounted: Files = {"proc/mounts": "/dev/mapper/root / btrfs rw 0 0\n"}
+    # Opened by a hand-made initrd, so that no crypttab tells of it.
+    assert read(tmp_path / "bare", {**READY, **mounted, **encrypted("dm-0", "root")}).passphrases == ("root",)
+    volume: Files = {
+        "proc/mounts": "/dev/mapper/vg-root / ext4 rw 0 0\n", **encrypted("dm-1", "vg-root", "LVM-abc", on="dm-0"),
+        **encrypted("dm-0", "sda3_crypt", on="sda3"),
+    }  # fmt: skip
+    assert read(tmp_path / "volume", {**READY, **volume}).passphrases == ("sda3_crypt",)
+    opens: Files = {"etc/crypttab": "sda3_crypt UUID=2 none luks,discard,tpm2-device=auto\n"}
+    assert read(tmp_path / "tpm", {**READY, **volume, **opens}).passphrases == ()
+    by_file: Files = {"etc/crypttab": "sda3_crypt UUID=2 /etc/keys/root.key luks\n"}
+    assert read(tmp_path / "file", {**READY, **volume, **by_file}).passphrases == ()
+    asks: Files = {"etc/crypttab": "sda3_crypt UUID=2 none luks,discard\n"}
+    assert read(tmp_path / "asks", {**READY, **volume, **asks}).passphrases == ("sda3_crypt",)
+
+
 def test_a_derivative_is_what_it_derives_from(tmp_path: Path) -> None:
     mint: Files = {"etc/os-release": "ID=linuxmint\nVERSION_CODENAME=zara\nUBUNTU_CODENAME=noble\n"}
     assert (read(tmp_path, mint).distribution, read(tmp_path, mint).codename) == ("ubuntu", "noble")

@@ -80,7 +80,7 @@ def machines(draw: st.DrawFn) -> Machine:
         key=Key("/var/lib/dkms/mok.pub", draw(st.booleans()), draw(st.booleans())), packages=there, broken_packages=broken,
         failures=(failure,) if draw(st.booleans()) else (), stopped=("ollama@coder.service",) if draw(st.booleans()) else (),
         holders=(Holder(7, "python3", draw(st.sampled_from(["", "ollama@coder.service"]))),) if draw(st.booleans()) else (),
-        passphrases=("root",) if draw(st.booleans()) else (),
+        passphrases=("root",) if draw(st.booleans()) else (), container=draw(st.integers(0, 4)) == 0,
     )  # fmt: skip
 
 
@@ -144,7 +144,7 @@ def walk(m: Machine, want: Want, dice: random.Random, busy: str = "") -> tuple[M
             if isinstance(step, Stop):
                 return m, steps
             if isinstance(step, Reboot):
-                assert safe(m) and not want.here and want.reboot != "never"
+                assert safe(m) and not m.container and not want.here and want.reboot != "never"
                 assert want.reboot == "always" or not (busy or m.passphrases)
             m = after(step, m, dice)
             taken = (*taken, step)
@@ -235,6 +235,15 @@ def test_what_keeps_from_a_reboot(more: dict[str, object], want: Want, busy: str
         assert isinstance(last, Reboot)
     else:
         assert isinstance(last, Stop) and words in last.why and last.code == code and "--reboot" in last.fix
+
+
+def test_a_container_does_not_reboot_for_its_hosts_kernel() -> None:
+    inside = bare("debian", "trixie", container=True)
+    _, steps = walk(inside, Want(reboot="always"), lucky())
+    last = steps[-1]
+    assert isinstance(last, Stop) and last.state == "needs_reboot" and "a container cannot reboot for it" in last.why
+    assert "the machine that this one runs on" in last.fix
+    assert "not done" in outlook(inside, Want(), True) and "yes" in outlook(bare("debian", "trixie"), Want(), True)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ State = Literal[
     "next_kernel_broken", "ready",
 ]  # fmt: skip
 APPLY = "./holdfast up brings it there"
+# For a container, whose kernel is not its own.
+HOST = "the machine that this one runs on has the kernel: that one needs the driver, or the reboot"
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ def classify(machine: Machine, declared: Mapping[str, str], minimum_driver: int)
         )
     words = f"{', '.join(map(str, own))}; {_loaded(machine)}"
     state, reason, fix = _driver(machine, driven(machine, declared), minimum_driver)
+    if machine.container and state == "needs_reboot":
+        fix = HOST
     if missing:
         fix = "correct gpus in hosts.yml: lspci -D | grep -i nvidia shows the addresses"
     return Finding(state, words, reason, fix, _works(machine, state), missing, (*notes, *_notes(machine, state)))

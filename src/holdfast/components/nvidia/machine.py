@@ -97,6 +97,8 @@ class Machine:
     distribution: str = ""
     codename: str = ""
     boot_id: str = ""
+    container: bool = False
+    """The kernel is that of another machine, and no reboot of this one changes it."""
     nouveau: bool = False
     module: str = ""
     """Version of the loaded kernel module."""
@@ -196,6 +198,7 @@ def parse(found: Mapping[str, Any]) -> Machine:
         distribution=name,
         codename=codename,
         boot_id=found.get("boot_id", ""),
+        container=found.get("container", False),
         nouveau=found["nouveau"],
         module=found["module"],
         open_module=found["open_module"],

@@ -23,10 +23,13 @@ from holdfast.components.nvidia.machine import Machine
 from holdfast.components.nvidia.packages import Want
 from holdfast.components.nvidia.repository import AptSources, Keyring, keyring
 from holdfast.components.nvidia.steps import (
+    Build,
+    Image,
     Install,
     Load,
     Reboot,
     Reload,
+    Repair,
     Step,
     Stop,
     Taken,
@@ -39,7 +42,7 @@ from holdfast.errors import HoldfastError
 from holdfast.operations import reboot
 from holdfast.operations.events import emit
 from holdfast.operations.failing import report, stop
-from holdfast.operations.packages import AptLock
+from holdfast.operations.packages import AptLock, wait_for_apt
 from holdfast.operations.place import Paths, differing, writing
 from holdfast.operations.remote import program, python_command, without_python
 from holdfast.operations.running import run
@@ -192,6 +195,12 @@ def _walk(
         if machine is None:
             break
         step = decide(machine, want, taken)
+        if isinstance(step, Repair | Install | Build | Image) and AptLock.read(host):
+            # In the middle of another's work packages are half-installed, and that is no damage: look again after it.
+            if not wait_for_apt(state, host, lock_wait_s):
+                return False
+            machine = NvidiaState.machine(host) or machine
+            step = decide(machine, want, taken)
         if step is None:
             return True
         if isinstance(step, Stop):

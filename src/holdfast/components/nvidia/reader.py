@@ -60,7 +60,8 @@ def read_machine(root: str) -> Any:
         if text(at, "vendor") == "0x10de" and text(at, "class").startswith("0x03"):
             driver = os.path.basename(link(at, "driver"))
             gpus.append({"address": address, "device": text(at, "device"), "driver": driver})
-    if os.path.exists(path("run/systemd/container")) and not os.path.exists(path("dev/nvidiactl")):
+    container = os.path.exists(path("run/systemd/container"))
+    if container and not os.path.exists(path("dev/nvidiactl")):
         gpus = []
 
     libraries = set()
@@ -177,18 +178,33 @@ def read_machine(root: str) -> Any:
             key = {"file": file, "enrolled": certificate in efi("MokListRT*-605dab50-*") + efi("db-d719b2cb-*"),
                    "pending": certificate in efi("MokNew-605dab50-*")}  # fmt: skip
 
-    passphrases = []
+    # -- encrypted disks: who opens them at boot -------------------------------------------------------------------
+    alone = r"tpm2-device=|fido2-device=|pkcs11-uri=|keyscript=|noauto"
+    passphrases, opened = [], set()
     for line in text("etc/crypttab").splitlines():
         words = line.split("#")[0].split()
         asks = len(words) > 1 and (len(words) == 2 or words[2] in ("none", "-"))
-        if asks and not re.search(r"tpm2-device=|fido2-device=|pkcs11-uri=|keyscript=|noauto", ",".join(words[3:])):
+        opened.update(words[:1])
+        if asks and not re.search(alone, ",".join(words[3:])):
             passphrases.append(words[0])
+    # The root, and what it lies on (a volume on an encrypted disk): also where no crypttab is read any more, since the
+    # boot loader or a hand-made initrd opens it.
+    roots = [li.split()[0] for li in text("proc/mounts").splitlines() if li.split()[1:2] == ["/"]]
+    below = {os.path.basename(link(r) or r) for r in roots if r.startswith("/dev/")}
+    below = {b for b in names("sys/class/block") if b in below or text("sys/class/block", b, "dm/name") in below}
+    while more := {s for b in below for s in names("sys/class/block", b, "slaves")} - below:
+        below |= more
+    for disk in sorted(below):
+        name = text("sys/class/block", disk, "dm/name")
+        if text("sys/class/block", disk, "dm/uuid").startswith("CRYPT-") and name not in opened:
+            passphrases.append(name)
 
     release = dict(line.split("=", 1) for line in text("etc/os-release").splitlines() if "=" in line)
     return {
         "gpus": gpus,
         "release": {name: value.strip("\"'") for name, value in release.items()},
         "boot_id": text("proc/sys/kernel/random/boot_id"),
+        "container": container,
         "nouveau": os.path.isdir(path("sys/module/nouveau")),
         "module": text("sys/module/nvidia/version"),
         "open_module": "Open Kernel Module" in text("proc/driver/nvidia/version"),

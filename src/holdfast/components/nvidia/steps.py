@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from holdfast.components.nvidia.checks import lacking, reloadable, safe
-from holdfast.components.nvidia.classify import Finding, State, classify
+from holdfast.components.nvidia.classify import HOST, Finding, State, classify
 from holdfast.components.nvidia.machine import Failure, Machine
 from holdfast.components.nvidia.packages import Choice, Want
 from holdfast.errors import HoldfastError
@@ -180,9 +180,8 @@ def _reboot(machine: Machine, want: Want, taken: Taken, why: str, busy: str) -> 
     if took(taken, Reboot):
         fix = "on the machine: sudo dmesg | grep -iE 'nvidia|nouveau|NVRM' | tail says what the kernel thinks"
         return Stop("needs_reboot", f"the machine was rebooted, and still: {why}", fix)
-    if machine.following is None:
-        fix = "the machine that this one runs on (it has the kernel) needs the reboot"
-        return Stop("needs_reboot", f"{why}; a container cannot reboot for it", fix)
+    if machine.container or machine.following is None:
+        return Stop("needs_reboot", f"{why}; a container cannot reboot for it", HOST)
     if not safe(machine):
         return Stop(
             "next_kernel_broken", f"{why}; but a reboot would not help: {lacking(machine) or 'dpkg is not done'}", SAME
@@ -208,6 +207,8 @@ def outlook(machine: Machine, want: Want, installs: bool) -> str:
     because = _because(machine, want, installs)
     if not because:
         return "reboot: no"
+    if machine.container:
+        return f"reboot: needed and not done (a container has its host's kernel), because {because}"
     if want.here:
         return f"reboot: by you, because {because} (this computer cannot reboot and go on: exit 3, {SAME})"
     if want.reboot == "never":
