@@ -44,17 +44,22 @@ def no_password(user: str, host: str, again: bool) -> str:
 
 
 def apply(
-    host: str, *, log: Path, progress: Progress = QUIET, values: Mapping[str, Any] | None = None, ask: Ask = no_password
-) -> Result:
-    """Bring ``host`` into the state that its settings describe. Raises HoldfastError when anything of it failed."""
-    return _pyinfra(host, ["-y"], log=log, progress=progress, values=values, ask=ask)
+    host: str, *, log: Path, progress: Progress = QUIET, values: Mapping[str, Any] | None = None, ask: Ask = no_password,
+    deploy: str = "deploy.py",
+) -> Result:  # fmt: skip
+    """Bring ``host`` into the state that its settings describe. Raises HoldfastError when anything of it failed.
+
+    ``deploy``: the page of components, from the checkout's root.
+    """
+    return _pyinfra(host, ["-y"], log=log, progress=progress, values=values, ask=ask, deploy=deploy)
 
 
 def plan(
-    host: str, *, log: Path, progress: Progress = QUIET, values: Mapping[str, Any] | None = None, ask: Ask = no_password
-) -> Result:
+    host: str, *, log: Path, progress: Progress = QUIET, values: Mapping[str, Any] | None = None, ask: Ask = no_password,
+    deploy: str = "deploy.py",
+) -> Result:  # fmt: skip
     """What apply would change; changes nothing. Contents of files that are no secrets come with it."""
-    return _pyinfra(host, ["--dry"], log=log, progress=progress, values=values, ask=ask)
+    return _pyinfra(host, ["--dry"], log=log, progress=progress, values=values, ask=ask, deploy=deploy)
 
 
 def environment(host: str, values: Mapping[str, Any] | None, events: int, password: int, *, diff: bool = False) -> dict[str, str]:
@@ -73,7 +78,7 @@ def environment(host: str, values: Mapping[str, Any] | None, events: int, passwo
 
 
 def _pyinfra(
-    host: str, flags: list[str], *, log: Path, progress: Progress, values: Mapping[str, Any] | None, ask: Ask
+    host: str, flags: list[str], *, log: Path, progress: Progress, values: Mapping[str, Any] | None, ask: Ask, deploy: str
 ) -> Result:
     events_read, events_write = os.pipe()
     password_read, password_write = os.pipe()
@@ -84,7 +89,7 @@ def _pyinfra(
         "-c",
         "from pyinfra_cli.main import main; main()",
         "inventory.py",
-        "deploy.py",
+        deploy,
         "--limit",
         host,
         *flags,

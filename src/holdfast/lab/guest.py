@@ -70,7 +70,8 @@ def prepare(layout: Layout, base: Path, *, env: dict[str, str], log: Path) -> No
     user = at.LOGIN_USER
     # '*' and not '!': no password fits, and the account does not count as locked.
     account = ["--create-home", "--shell=/bin/bash", "--uid=1000", "--password=*", user]
-    run(["chroot", tree, "useradd", *account], env=env, log=log)
+    if not (tree / "home" / user).is_dir():  # a tree that was a workstation before has it
+        run(["chroot", tree, "useradd", *account], env=env, log=log)
     _write(tree / "etc/sudoers.d" / user, f"{user} ALL=(ALL:ALL) NOPASSWD: ALL\n", 0o440)
     authorized = tree / "home" / user / ".ssh/authorized_keys"
     _write(authorized, layout.ssh_key.with_suffix(".pub").read_text(), 0o600)

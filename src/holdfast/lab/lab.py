@@ -24,10 +24,17 @@ from holdfast.progress import QUIET, Progress
 
 
 class Lab:
-    """The lab called ``name``: a Debian ``release`` as the workstation, and everything around it."""
+    """The lab called ``name``: a Debian ``release`` as the workstation, and everything around it.
 
-    def __init__(self, name: str = "lab", release: str = "bookworm") -> None:
+    ``binds``: path in the workstation -> what of this computer is shown there, read-only (a device, a bus). ``base``: a tree
+    to start from in place of the release's own.
+    """
+
+    def __init__(
+        self, name: str = "lab", release: str = "bookworm", *, binds: Mapping[str, Path] | None = None, base: Path | None = None
+    ) -> None:
         self.layout, self.name, self.release = Layout(name), name, release
+        self.binds, self.base = dict(binds or {}), base
 
     def up(self, progress: Progress = QUIET, models: Mapping[str, Path] | None = None) -> LabState:
         """Make the lab, or keep the one that lives (what has died in it is started again).
@@ -49,7 +56,8 @@ class Lab:
                 return _Making(self.layout, found.nonce, self.release, progress).mend(found, models)
             remove(self.layout)
             try:
-                return _Making(self.layout, secrets.token_hex(8), self.release, progress).everything(models)
+                making = _Making(self.layout, secrets.token_hex(8), self.release, progress)
+                return making.everything(models, self.binds, self.base)
             except BaseException:
                 remove(self.layout)
                 raise
@@ -126,7 +134,9 @@ class _Making:
     def member(self, node: str) -> Member:
         return Member(self.layout, self.nonce, node, self.programs, self.control.ca)
 
-    def everything(self, overrides: Mapping[str, Path] | None) -> LabState:
+    def everything(
+        self, overrides: Mapping[str, Path] | None, binds: Mapping[str, Path], base: Path | None
+    ) -> LabState:
         layout, progress = self.layout, self.progress
         footprint.claim()
         layout.folder.mkdir(mode=0o700)
@@ -137,11 +147,12 @@ class _Making:
             network.make()
             processes.append(network.uplink(self.nonce))
         with progress.phase("lab: tree"):
-            base = tree.base(self.release, env=self.env, log=layout.logs / "tree.log", progress=progress)
+            log = layout.logs / "tree.log"
+            start = base or tree.base(self.release, env=self.env, log=log, progress=progress)
             ssh.make_keys(layout, self.env)
-            guest.prepare(layout, base, env=self.env, log=layout.logs / "guest.log")
+            guest.prepare(layout, start, env=self.env, log=layout.logs / "guest.log")
         with progress.phase("lab: boot"):
-            workstation = machine.boot(layout, self.nonce)  # it boots while the others start; awaited last
+            workstation = machine.boot(layout, self.nonce, binds)  # it boots while the others start; awaited last
             processes.append(workstation)
         with progress.phase("lab: servers"):
             pins = models.make(layout.models, overrides)

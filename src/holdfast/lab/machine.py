@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from pathlib import Path
 
 from holdfast.errors import HoldfastError
 from holdfast.lab import cgroups
@@ -36,8 +38,9 @@ done
 """
 
 
-def nspawn(layout: Layout) -> list[str]:
-    """The command that boots the machine."""
+def nspawn(layout: Layout, binds: Mapping[str, Path] | None = None) -> list[str]:
+    """The command that boots the machine. ``binds``: path in the machine -> what of this computer is shown there, read-only."""
+    shown = [f"--bind-ro={source}:{path}" for path, source in (binds or {}).items()]
     return [
         "systemd-nspawn", "--quiet", "--boot", f"--directory={layout.tree}", f"--machine=hf-{layout.name}",
         f"--hostname={layout.name}",
@@ -45,16 +48,17 @@ def nspawn(layout: Layout) -> list[str]:
         f"--network-namespace-path=/run/netns/{layout.netns('workstation')}",
         "--capability=CAP_NET_ADMIN",  # not implied by the option above; nft, TUN and policy routes need it
         "--system-call-filter=bpf",  # else IPAddressDeny= is ignored without a word (systemd#9513)
-        "--bind=/dev/net/tun", "--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=read-only",
+        "--suppress-sync=yes",  # what is thrown away need not outlive a power cut of this computer
+        "--bind=/dev/net/tun", "--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=read-only", *shown,
     ]  # fmt: skip
 
 
-def boot(layout: Layout, nonce: str) -> Process:
-    """Start the machine's supervisor and return at once; `wait` waits for the login."""
+def boot(layout: Layout, nonce: str, binds: Mapping[str, Path] | None = None) -> Process:
+    """Start the machine's supervisor and return at once; `wait` waits for the login. ``binds`` as in `nspawn`."""
     groups = [str(folder) for folder in cgroups.folders(layout.cgroup)]
     netns = layout.netns("workstation")
     supervisor = ["unshare", "--mount", "--propagation=slave", "sh", "-c", _SUPERVISOR, "machine"]
-    argv = [*supervisor, netns, *groups, "--", *nspawn(layout)]
+    argv = [*supervisor, netns, *groups, "--", *nspawn(layout, binds)]
     # A cgroup v2 tree inside, whatever this computer has; no colours in the log.
     env = {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1", "SYSTEMD_COLORS": "0", "TERM": "dumb"}
     return start("machine", argv, nonce=nonce, log=layout.logs / "machine.log", env=env)
