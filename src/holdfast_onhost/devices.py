@@ -3,9 +3,10 @@
 
 Reads HOLDFAST_CARDS ("NAME=PCI-ADDRESS …") and HOLDFAST_REQUIRE_GPU (yes|no) from the unit's environment, turns addresses
 into UUIDs, and writes CUDA_VISIBLE_DEVICES to FILE, an EnvironmentFile of the unit; and the same as HOLDFAST_GPUS, since
-Ollama hands CUDA_VISIBLE_DEVICES to llama-server with the cards in it that it has chosen itself (llm/llama_server.go).  Addresses are what a person can
-declare before there is a driver; UUIDs are what CUDA takes without ambiguity (ollama docs/gpu.mdx).  A driver that is
-still loading is waited for (ggml-org/llama.cpp#27923: a server that starts before nvidia-uvm is on the CPU for good).
+Ollama hands CUDA_VISIBLE_DEVICES to llama-server with the cards in it that it has chosen itself (llm/llama_server.go).
+Addresses are what a person can declare before there is a driver; UUIDs are what CUDA takes without ambiguity (ollama
+docs/gpu.mdx).  A driver that is still loading is waited for (ggml-org/llama.cpp#27923: a server that starts before nvidia-uvm
+is on the CPU for good).
 
 Without all of the declared GPUs it refuses, or, where HOLDFAST_REQUIRE_GPU is no, writes -1: the CPU, said aloud.
 """

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Mapping
 from typing import Any
 
-from holdfast.fit import Gpu, Verdict
-from holdfast.fit.residents import exclusive, groups
+from holdfast.fit import Gpu, Verdict, leasing
+from holdfast.fit.residents import exclusive, sharing, together
 from holdfast.settings.fitting import Asked
 
 _COLUMNS = (
@@ -19,10 +19,12 @@ WORDS = {True: "fits", False: "does not fit", None: "unknown"}
 def data(asked: Asked) -> dict[str, Any]:
     """The verdicts as an object of `--json`; MiB, tokens, tokens a second."""
     found = asked.verdicts()
+    held = asked.leases(found)
     return {
-        "instances": {role: _facts(asked, role, verdict) for role, verdict in found.items()},
+        "instances": {role: _facts(asked, role, verdict) | {"lease": list(held[role])} for role, verdict in found.items()},
         "exclude_each_other": [list(pair) for pair in exclusive(found)],
-        "resident_together": [list(group) for group in groups(found)],
+        "take_turns": [list(pair) for pair in leasing.turns(held)],
+        "resident_together": [list(group) for group in leasing.residents(held)],
     }
 
 
@@ -43,20 +45,27 @@ def lines(asked: Asked) -> list[str]:
             f"MiB; spare: with the driver's share, the CUDA context and a margin of {margin:.0f} taken off. context: as set, "
             "and the largest that fits. tokens/s: the most that the cards' memory allows, at an empty and at a full context."
         )
-    out += _sharing(found)
+    out += _sharing(found, asked.leases(found))
     return out
 
 
-def _sharing(found: dict[str, Verdict]) -> list[str]:
-    """Which instances take turns, and which share a card and may stay loaded together."""
-    out = [
-        f"{one} and {other} cannot be loaded at the same time: they take turns"
-        for one, other in exclusive(found)
-        if found[one].fits is not False and found[other].fits is not False
-    ]
-    for group in groups(found):
-        if any(set(found[a].on) & set(found[b].on) for a, b in itertools.combinations(group, 2)):
-            out.append(f"{', '.join(group)} may stay loaded at the same time")
+def _sharing(found: Mapping[str, Verdict], held: leasing.Leases) -> list[str]:
+    """Which instances take turns, and which share a card and may stay loaded together: what the leases will do, and why."""
+    out = []
+    for pair in leasing.turns(held):
+        one, other = pair
+        if None in (found[one].fits, found[other].fits):
+            why = f"whether {one} and {other} could be loaded at the same time is not known"
+        elif together(found, pair):
+            why = f"{one} and {other} both hold {', '.join(name for name in held[one] if name in held[other])}"
+        elif False in (found[one].fits, found[other].fits):
+            continue
+        else:
+            why = f"{one} and {other} cannot be loaded at the same time"
+        out.append(f"{why}: they take turns")
+    for group in leasing.residents(held):
+        if (close := sharing(found, group)) and together(found, close):
+            out.append(f"{', '.join(close)} may stay loaded at the same time: none waits for another")
     return out
 
 
@@ -90,6 +99,7 @@ def _facts(asked: Asked, role: str, verdict: Verdict) -> dict[str, Any]:
     return {
         "model": asked.instances[role].model, "fits": verdict.fits, "reason": verdict.reason,
         "context": verdict.demand.context, "parallel": verdict.demand.parallel, "kv_type": verdict.demand.kv_type,
+        "batch": verdict.demand.batch,
         "largest_context": verdict.largest_context, "tokens_per_second": round(verdict.speed, 1),
         "tokens_per_second_full": round(verdict.speed_full, 1),
         "shape": verdict.shape.source if verdict.shape else None,

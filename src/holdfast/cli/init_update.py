@@ -159,7 +159,8 @@ def _instances(
 
 def _fits(one: Instance, names: Sequence[str], cards: Mapping[str, Card]) -> bool | None:
     kinds = [cards[name] for name in names]
-    return judge(known_shapes().get(one.model), kinds, one.context, one.parallel, one.kv_type, one.flash_attention).fits
+    shape = known_shapes().get(one.model)
+    return judge(shape, kinds, one.context, one.parallel, one.kv_type, one.flash_attention, batch=one.batch).fits
 
 
 def _settled(role: str, one: Instance, new: Mapping[str, Any], cards: Mapping[str, Card]) -> dict[str, Any]:
@@ -176,7 +177,7 @@ def _settled(role: str, one: Instance, new: Mapping[str, Any], cards: Mapping[st
         raise problem
     if shape is None or shape.unknown:
         return dict(new)
-    demand = Demand(after.context, after.parallel, after.kv_type, after.flash_attention)
+    demand = Demand(after.context, after.parallel, after.kv_type, after.flash_attention, after.batch)
     if holds(shape, list(own.values()), demand):
         return dict(new)
     change = nearest(shape, own, demand, free)

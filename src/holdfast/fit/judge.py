@@ -19,12 +19,14 @@ STEP = memory.PAD  # of a context: the server rounds up to it, so nothing in bet
 
 @dataclass(frozen=True)
 class Demand:
-    """What is asked: ``context`` tokens for each of ``parallel`` requests, the cache in ``kv_type``."""
+    """What is asked: ``context`` tokens for each of ``parallel`` requests, the cache in ``kv_type``, at most ``batch`` tokens of
+    a prompt at once."""
 
     context: int
     parallel: int = 1
     kv_type: str = "f16"
     flash_attention: bool = True
+    batch: int = memory.BATCH
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class Verdict:
 
 def judge(
     shape: Shape | None, cards: Sequence[Card | None], context: int, parallel: int = 1, kv_type: str = "f16",
-    flash_attention: bool = True, names: Sequence[str] = (),
+    flash_attention: bool = True, names: Sequence[str] = (), batch: int = memory.BATCH,
 ) -> Verdict:  # fmt: skip
     """The verdict for ``shape`` on ``cards``, in the order in which the server sees them; ``names`` are the site's for them.
 
@@ -89,7 +91,7 @@ def judge(
     """
     from holdfast.fit.roofline import speed
 
-    demand = Demand(context, parallel, kv_type, flash_attention)
+    demand = Demand(context, parallel, kv_type, flash_attention, batch)
     known = [card for card in cards if card is not None]
     names = tuple(names or [str(number) for number in range(len(cards))])
     reason = _not_known(shape, cards, names)
@@ -112,9 +114,9 @@ def place(shape: Shape, cards: Sequence[Card], demand: Demand, names: Sequence[s
     for index, card in enumerate(cards):
         mine = [layer for layer, there in zip(shape.layers, where, strict=False) if there == index]
         last = where[-1] == index
-        kv = sum(memory.cache(layer, context, demand.parallel, demand.kv_type) for layer in mine)
+        kv = sum(memory.cache(layer, context, demand.parallel, demand.kv_type, demand.batch) for layer in mine)
         scratch = memory.buffers(
-            shape, mine, last, len(cards), context, demand.parallel, demand.kv_type, demand.flash_attention
+            shape, mine, last, len(cards), context, demand.parallel, demand.kv_type, demand.flash_attention, demand.batch
         )
         weights = sum(layer.weights for layer in mine) + (shape.output if last else 0)
         out.append(Gpu(

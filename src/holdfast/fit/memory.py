@@ -3,7 +3,10 @@
 Sources, all of llama.cpp (read at the version of July 2026; the functions are named below): src/llama-model.cpp (which layer
 goes where), src/llama-kv-cache.cpp and src/llama-kv-cache-iswa.cpp (the cache), src/llama-context.cpp and ggml/src/
 ggml-backend.cpp (the buffers).  Ollama starts it with `-c context*parallel -np parallel`, all layers on the cards
-(LLAMA_ARG_N_GPU_LAYERS=all), split by layer in the proportion of the cards' free memory, and micro-batches of 512 tokens.
+(LLAMA_ARG_N_GPU_LAYERS=all), split by layer in the proportion of the cards' free memory, and micro-batches of 512 tokens; where
+cards are roomy it would take 1024 or 2048 (server/sched.go, automaticGenerationBatch), and a client may ask for any number
+(num_batch).  The lease's supervisor lets no more through than the instance's `batch` (HOLDFAST_BATCH), so that what is computed
+for that number holds on every card, by construction.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from collections.abc import Sequence
 from holdfast.fit import ggml
 from holdfast.fit.shape import Layer, Shape
 
-BATCH = 512  # llama.cpp's n_ubatch; Ollama takes more only where the cards have more than a fifth to spare (sched.go)
+BATCH = 512  # tokens; llama.cpp's n_ubatch, and the instances' default
 COPIES = 4  # GGML_SCHED_MAX_COPIES: of what goes into a card's part, so that several cards work at once
 PAD = 256  # llama_context rounds the context up to it
 
@@ -43,27 +46,28 @@ def padded(context: int) -> int:
     return -(-context // PAD) * PAD
 
 
-def cells(layer: Layer, context: int) -> int:
+def cells(layer: Layer, context: int, batch: int = BATCH) -> int:
     """Tokens that the cache of ``layer`` holds for one request of ``context`` tokens.
 
     A layer that sees all: the padded context. One with a sliding window (llama_kv_cache_iswa, without --swa-full): the window
     and one micro-batch, padded; never more than the context.
     """
     whole = padded(context)
-    return min(whole, padded(layer.window + BATCH)) if layer.window else whole
+    return min(whole, padded(layer.window + batch)) if layer.window else whole
 
 
-def cache(layer: Layer, context: int, parallel: int, kind: str) -> int:
+def cache(layer: Layer, context: int, parallel: int, kind: str, batch: int = BATCH) -> int:
     """Bytes of the KV cache of one layer: cells x (row of K + row of V) for each of ``parallel`` requests."""
-    return parallel * cells(layer, context) * (ggml.row_bytes(kind, layer.k) + ggml.row_bytes(kind, layer.v))
+    return parallel * cells(layer, context, batch) * (ggml.row_bytes(kind, layer.k) + ggml.row_bytes(kind, layer.v))
 
 
 def buffers(
-    shape: Shape, layers: Sequence[Layer], last: bool, cards: int, context: int, parallel: int, kind: str, flash: bool
-) -> int:
+    shape: Shape, layers: Sequence[Layer], last: bool, cards: int, context: int, parallel: int, kind: str, flash: bool,
+    batch: int = BATCH,
+) -> int:  # fmt: skip
     """Bytes of the compute buffer of one card that has ``layers`` (and the output, if ``last``); an upper bound.
 
-    The allocator (ggml-alloc) uses memory again, so the widest stage of the graph counts, not the sum. With column = 4 x BATCH
+    The allocator (ggml-alloc) uses memory again, so the widest stage of the graph counts, not the sum. With column = 4 x batch
     bytes (an f32 for each token of a micro-batch), state = width columns, query = heads x head columns:
 
     - output: vocabulary columns + a state. Qwen2.5 14B: 307.00 MiB, as logged. (Versions since mid-2026 need less.)
@@ -79,19 +83,19 @@ def buffers(
     """
     if not layers and not last:
         return 0
-    column = 4 * BATCH
+    column = 4 * batch
     state, query = shape.width * column, shape.heads * shape.head * column
     output = (shape.vocabulary + shape.width) * column if last else 0
     if not layers:
         return output + (COPIES * state if cards > 1 else 0)
-    sizes = {bool(layer.window): cells(layer, context) for layer in layers}
+    sizes = {bool(layer.window): cells(layer, context, batch) for layer in layers}
     mask = sum(sizes.values()) * column
     lives = mask // 2 if flash else mask
     attention = 2 * query + 4 * state + max(layer.k + layer.v for layer in layers) * column
     attention += 0 if flash else query + shape.heads * max(sizes.values()) * column
     forward = 3 * shape.feed_forward * column + (5 + shape.experts_used) * state
     cast = mask if flash else 0
-    plain = max(2 * parallel * cells(layer, context) * (layer.k + layer.v) for layer in layers)
+    plain = max(2 * parallel * cells(layer, context, batch) * (layer.k + layer.v) for layer in layers)
     extra = plain if flash and kind != "f16" else 0
     if cards > 1:
         return extra + COPIES * (state + mask) + max((lives if flash else 0) + max(attention, forward), output)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from holdfast.fit.cards import Card
 from holdfast.fit.judge import Demand, holds, largest
+from holdfast.fit.memory import BATCH
 from holdfast.fit.shape import Shape
 
 USEFUL = 4096  # tokens: with less, another cache or another card is the nearer way
@@ -20,10 +21,12 @@ def nearest(
 ) -> dict[str, Any]:
     """What to change in the instance so that it fits; empty where nothing of this helps.
 
-    ``cards``: the instance's own by name, ``free``: the machine's other ones. In this order: a smaller context; a smaller
-    number format of the cache; one request at a time; one card more, then two; a context of less than USEFUL. Where a
+    ``cards``: the instance's own by name, ``free``: the machine's other ones. In this order: the usual batch; a smaller context; a
+    smaller number format of the cache; one request at a time; one card more, then two; a context of less than USEFUL. Where a
     context is part of it, it is the largest that fits (and not more than was asked).
     """
+    if holds(shape, list(cards.values()), demand):
+        return {}
     for floor in (USEFUL, LEAST):
         for names, used in _cards(cards, free or {}):
             for change, other in _changes(demand):
@@ -45,15 +48,10 @@ def _changes(demand: Demand) -> Iterator[tuple[dict[str, Any], Demand]]:
     """Settings of the cache, the least different first."""
     for parallel in dict.fromkeys((demand.parallel, 1)):
         for kind in dict.fromkeys((demand.kv_type, "q8_0", "q4_0", "f16")):
-            change: dict[str, Any] = {}
             flash = demand.flash_attention or kind != "f16"
-            if kind != demand.kv_type:
-                change["kv_type"] = kind
-            if flash != demand.flash_attention:
-                change["flash_attention"] = flash
-            if parallel != demand.parallel:
-                change["parallel"] = parallel
-            yield change, replace(demand, parallel=parallel, kv_type=kind, flash_attention=flash)
+            batch = min(demand.batch, BATCH)
+            other = replace(demand, parallel=parallel, kv_type=kind, flash_attention=flash, batch=batch)
+            yield {key: value for key, value in asdict(other).items() if value != getattr(demand, key)}, other
 
 
 def _cards(own: Mapping[str, Card], free: Mapping[str, Card]) -> Iterator[tuple[list[str], dict[str, Card]]]:

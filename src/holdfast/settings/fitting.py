@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from holdfast.components.ollama.options import Instance
 from holdfast.errors import SettingsError
-from holdfast.fit import Card, Shape, Verdict, judge
+from holdfast.fit import Card, Shape, Verdict, judge, leasing
 from holdfast.fit.lock import shapes
 from holdfast.fit.nearest import nearest
-from holdfast.fit.residents import exclusive
+from holdfast.fit.residents import together
 
 if TYPE_CHECKING:
     from holdfast.settings.workstation import Workstation
@@ -42,11 +43,15 @@ class Asked:
         one = self.instances[role]
         shape = self.shapes.get(one.model) or known_shapes().get(one.model)
         cards = [self.kinds[name] for name in one.gpus]
-        return judge(shape, cards, one.context, one.parallel, one.kv_type, one.flash_attention, one.gpus)
+        return judge(shape, cards, one.context, one.parallel, one.kv_type, one.flash_attention, one.gpus, one.batch)
 
     def verdicts(self) -> dict[str, Verdict]:
         """All of them, by role."""
         return {role: self.verdict(role) for role in self.instances}
+
+    def leases(self, found: Mapping[str, Verdict] | None = None) -> leasing.Leases:
+        """What each instance holds while its model is loaded: as the settings say, else what ``found`` (the verdicts) demand."""
+        return leasing.leases(found or self.verdicts(), {role: one.lease for role, one in self.instances.items()})
 
 
 class FitError(SettingsError):
@@ -63,8 +68,23 @@ def asked(ws: Workstation) -> Asked:
 
 
 def verdicts(ws: Workstation) -> dict[str, Verdict]:
-    """The verdict for every instance, by role. MiB needed on each of its cards: ``verdicts(ws)[role].needed``."""
+    """The verdict for every instance, by role."""
     return asked(ws).verdicts()
+
+
+def vram(ws: Workstation, role: str) -> tuple[int, ...]:
+    """MiB that must be free on each of the instance's cards before a load, the CUDA context taken off; empty: not known."""
+    given = asked(ws)
+    found = given.verdicts()
+    return leasing.needs(found, given.leases(found), role)
+
+
+def with_leases(ws: Workstation) -> Workstation:
+    """``ws`` with the leases of those instances for which nobody has set any."""
+    held = asked(ws).leases()
+    return ws.model_copy(update={
+        "instances": {role: one.model_copy(update={"lease": list(held[role])}) for role, one in ws.instances.items()}
+    })  # fmt: skip
 
 
 def require(given: Asked, where: str = "") -> None:
@@ -79,18 +99,25 @@ def require(given: Asked, where: str = "") -> None:
 
 
 def require_turns(given: Asked, where: str = "") -> None:
-    """Raises SettingsError for instances that cannot be loaded at the same time and whose leases would let them try."""
+    """Raises SettingsError for instances that do not fit together and whose leases would let them try."""
     found = given.verdicts()
-    for one, other in exclusive(found):
-        if None in (found[one].fits, found[other].fits):
-            continue  # nobody knows, and a person has said it
-        leases = {role: given.instances[role].held for role in (one, other)}
-        if not set(leases[one]) & set(leases[other]):
-            said = " and ".join(f"instances.{role}.lease is {_yaml(list(names))}" for role, names in leases.items())
-            raise SettingsError(
-                f"{given.name}: {said}, so {one} and {other} would not wait for each other, and their models do not fit together",
-                where=where, allowed="leases with a name in common", fix="take lease out: they then take turns on their gpus",
-            )  # fmt: skip
+    # Of what nobody knows a person has said it.
+    held = {role: names for role, names in given.leases(found).items() if found[role].fits is not None}
+    pairs = list(itertools.combinations(held, 2))
+    apart = [pair for pair in pairs if pair not in leasing.turns(held)]
+    for names in [*apart, *(leasing.residents(held) if len(held) <= leasing.MOST else ())]:
+        if together(found, names):
+            continue
+        said = " and ".join(f"instances.{role}.lease is {_yaml(list(held[role]))}" for role in names)
+        raise SettingsError(
+            f"{given.name}: {said}, so {_all(names)} would not wait for each other, and their models do not fit together",
+            where=where, allowed="leases with a name in common",
+            fix="take lease out: they then take turns on the cards that they share",
+        )  # fmt: skip
+
+
+def _all(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def arithmetic(found: Verdict) -> str:

@@ -174,4 +174,4 @@ class Workstation(Section):
             raise SettingsError(f"{name}: nested too deeply", where=where, fix="see hosts.example.yml") from None
         fitting.require(fitting.asked(ws), where)
         fitting.require_turns(fitting.asked(ws), where)
-        return ws
+        return fitting.with_leases(ws)

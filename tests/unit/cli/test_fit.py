@@ -46,6 +46,33 @@ def test_a_profile_without_a_machine(hosts: Path, capsys: pytest.CaptureFixture[
     assert "coder and reasoner cannot be loaded at the same time" in said
 
 
+@pytest.mark.parametrize(
+    ("words", "said", "leases"),
+    [
+        ([], "coder and reasoner cannot be loaded at the same time: they take turns", [["left"], ["left", "right"]]),
+        (["--card", "rtx-pro-6000"], "coder, reasoner may stay loaded at the same time: none waits", [[], ["right"]]),
+        (
+            ["--card", "rtx-pro-6000", "--set", "instances.coder.lease=[left]", "--set", "instances.reasoner.lease=[left]"],
+            "coder and reasoner both hold left: they take turns", [["left"], ["left"]],
+        ),
+        (["--set", "card="], "whether coder and reasoner could be loaded at the same time is not known: they take turns",
+         [["left"], ["left", "right"]]),
+    ],
+)  # fmt: skip
+def test_who_waits_for_whom_is_what_the_leases_do(
+    hosts: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str, leases: list[list[str]]
+) -> None:
+    base = ["plan", "--profile", "dual_3090", *words]
+    assert run(base) == 0
+    assert [line for line in capsys.readouterr().out.splitlines() if line.startswith(said)]
+    assert run([*base, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["fit"]
+    assert [one["lease"] for one in found["instances"].values()] == leases
+    both = bool(set(leases[0]) & set(leases[1]))
+    assert found["take_turns"] == ([["coder", "reasoner"]] if both else [])
+    assert found["resident_together"] == ([["coder"], ["reasoner"]] if both else [["coder", "reasoner"]])
+
+
 def test_a_profile_that_does_not_fit_names_what_does(hosts: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["plan", "--profile", "dual_3090", "--set", "instances.coder.context=32768"]
     assert run(words) == 2

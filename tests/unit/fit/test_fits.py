@@ -31,7 +31,8 @@ def shapes(draw: st.DrawFn) -> Shape:
     layers = tuple(draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=96)))
     experts = draw(st.sampled_from([0, 0, 8, 128]))
     return Shape(
-        architecture="any", layers=layers, context=draw(st.sampled_from([2048, 8192, 32768, 131072, 262144])),
+        architecture="any", layers=layers,
+        context=draw(st.sampled_from([2048, 8192, 32768, 131072, 262144]) | st.integers(512, 300_000)),
         width=draw(st.integers(8, 96)) * 128, vocabulary=draw(st.integers(32000, 262144)), heads=draw(st.integers(8, 96)),
         head=draw(st.sampled_from([64, 96, 128, 256])), feed_forward=draw(st.integers(2048, 32768)),
         output=draw(st.integers(1, 1500 * MIB)), embedding=1, experts=experts, experts_used=min(experts, 8),
@@ -48,6 +49,7 @@ demands = st.builds(
     context=st.integers(512, 262144),
     parallel=st.integers(1, 4),
     kv_type=st.sampled_from(["f16", "q8_0", "q4_0"]),
+    batch=st.sampled_from([128, 512, 512, 2048]),
 ) | st.builds(Demand, context=st.integers(512, 65536), flash_attention=st.just(False))
 
 
@@ -58,7 +60,9 @@ def applied(demand: Demand, change: dict[str, Any]) -> Demand:
 @MANY
 @given(shapes(), hands, demands)
 def test_the_parts_are_the_whole(shape: Shape, hand: list[Card], demand: Demand) -> None:
-    found = judge(shape, hand, demand.context, demand.parallel, demand.kv_type, demand.flash_attention)
+    found = judge(
+        shape, hand, demand.context, demand.parallel, demand.kv_type, demand.flash_attention, batch=demand.batch
+    )
     assert sum(gpu.layers for gpu in found.gpus) == len(shape.layers)
     assert abs(sum(gpu.weights for gpu in found.gpus) * MIB - shape.weights) < 1
     for gpu in found.gpus:

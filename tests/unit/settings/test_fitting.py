@@ -114,6 +114,41 @@ def test_leases_that_would_let_both_load_at_once_are_refused() -> None:
     # Two that fit on the cards together need not wait for each other.
     small = {"model": "qwen2.5-coder:1.5b", "gpus": ["left"]}
     found = {"coder": {**small, "lease": []}, "reasoner": {**small, "model": "deepseek-r1:1.5b"}}
-    assert fitting.exclusive(fitting.verdicts(resolve(site(instances=found)))) == []
+    resolve(site(instances=found))
     # What nobody can compute is a person's own business.
     resolve(site(instances={"coder": {"lease": ["memory"]}}, card=""))
+
+
+def test_leases_are_what_the_arithmetic_demands() -> None:
+    def held(**changes: Any) -> dict[str, tuple[str, ...]]:
+        return {role: one.held for role, one in resolve(site(**changes)).instances.items()}
+
+    assert held() == {"coder": ("left",), "reasoner": ("left", "right")}
+    assert held(card="rtx-pro-6000") == {"coder": (), "reasoner": ("right",)}
+    assert held(card="rtx-pro-6000", instances={"coder": {"lease": ["left"]}, "reasoner": {"lease": ["left"]}}) == {
+        "coder": ("left",), "reasoner": ("left",),
+    }  # fmt: skip
+    assert held(card="") == {"coder": ("left",), "reasoner": ("left", "right")}, "nobody knows: they take turns"
+
+
+def test_three_that_only_do_not_all_fit_must_not_be_let_in_together() -> None:
+    coder = {"model": "qwen2.5-coder:32b", "gpus": ["left"], "context": 14336, "kv_type": "f16", "lease": []}
+    small = {"model": "qwen2.5-coder:1.5b", "gpus": ["left"], "context": 32768, "kv_type": "f16", "lease": []}
+    other = {**coder, "model": "deepseek-r1:32b"}
+    error = refused(site(card="rtx-a6000", instances={"coder": coder, "reasoner": other, "third": {**small, "port": 11436}}))
+    assert "coder, reasoner and third would not wait" in error.message
+    left = {role: {**one, "lease": None} for role, one in (("coder", coder), ("reasoner", other))}
+    resolve(site(card="rtx-a6000", instances={**left, "third": {**small, "port": 11436, "lease": None}}))
+
+
+def test_a_larger_batch_is_counted() -> None:
+    small, large = (
+        fitting.verdicts(resolve(site(card="rtx-5090", instances={"coder": {"batch": batch}})))["coder"].gpus[0]
+        for batch in (512, 2048)
+    )
+    # The output stage alone: (152064 + 5120) x 4 bytes for each token.
+    assert round(large.buffers - small.buffers) == 921
+    assert large.weights == small.weights and large.kv == small.kv
+    error = refused(site(instances={"coder": {"batch": 4096}}))
+    assert error.fix == "instances.coder: {batch: 512}"
+    resolve(merge(site(instances={"coder": {"batch": 4096}}), as_told(error)))

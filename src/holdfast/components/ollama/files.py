@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import cache
 
 from holdfast.components.models.files import folders
@@ -57,12 +56,6 @@ def _lease() -> bytes:
     return b"".join(path.read_bytes() for path in paths)
 
 
-def vram(ws: Workstation, role: str) -> list[int]:
-    """MiB that must be free on each of the instance's cards before a load, the CUDA context already taken off; empty: unknown."""
-    found = fitting.verdicts(ws)[role]
-    return [math.ceil(gpu.weights + gpu.kv + gpu.buffers) for gpu in found.gpus] if found.fits is not None else []
-
-
 def gpus(ws: Workstation, role: str) -> str:
     """The instance's cards as devices.py reads them: "left=0000:01:00.0 …"."""
     return " ".join(f"{name}={ws.gpus[name].address}" for name in ws.instances[role].gpus)
@@ -82,7 +75,7 @@ def _environment(ws: Workstation, role: str) -> str:
     return render(
         "ollama/etc/holdfast/ollama/instance.env.j2",
         role=role, instance=ws.instances[role], options=ws.ollama, store=ws.models.store, gpus=gpus(ws, role),
-        require_gpu=ws.require_gpu, leases=LEASES, vram=vram(ws, role),
+        require_gpu=ws.require_gpu, leases=LEASES, vram=fitting.vram(ws, role),
     )  # fmt: skip
 
 

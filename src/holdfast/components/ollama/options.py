@@ -54,8 +54,9 @@ class Instance(Section):
     lease: list[LeaseName] | None = Field(
         default=None,
         description="What the instance holds alone while its model is loaded, by names of yours: instances that name the "
-        "same thing take turns on it, the others never wait for each other. Default: its `gpus`. Where several share what is "
-        "no card, the same word in each of them will do; empty: it never waits.",
+        "same thing take turns on it, the others never wait for each other. Default, from what fits: those of its `gpus` on "
+        "which its model and another instance's do not fit together (or of which that is not known), and those that it alone "
+        "uses. Where several share what is no card, the same word in each of them will do; empty: it never waits.",
         examples=[["left", "right"], ["memory"]],
     )
 
@@ -67,7 +68,7 @@ class Instance(Section):
 
     @property
     def held(self) -> tuple[str, ...]:
-        """What it holds while its model is loaded."""
+        """What it holds while its model is loaded; the settings of a machine have every `lease` filled in."""
         return tuple(dict.fromkeys(self.gpus if self.lease is None else self.lease))
 
 
