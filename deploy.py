@@ -8,7 +8,7 @@ from holdfast.components.base.deploy import base
 from holdfast.components.models.deploy import await_pull, change_models, models_preflight, start_pull
 from holdfast.components.nvidia.deploy import nvidia, nvidia_preflight
 from holdfast.components.ollama.deploy import ollama, ollama_preflight
-from holdfast.components.open_webui.deploy import open_webui
+from holdfast.components.open_webui.deploy import await_open_webui, open_webui
 from holdfast.components.tailscale.deploy import tailscale, tailscale_preflight
 from holdfast.settings import Workstation
 
@@ -29,4 +29,5 @@ ollama(ws)
 change_models(ws)  # a model that takes another's place answers before clients ask it
 open_webui(ws)  # after the tailnet: its public address is read there
 aider(ws)
+await_open_webui(ws)
 await_pull(ws)  # … and is awaited here

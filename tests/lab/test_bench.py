@@ -7,9 +7,11 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
+from tests.conftest import SOAK
 from tests.lab.holdfast_command import as_json, holdfast, until
 
 ROLES = {"coder", "reasoner"}
+TOKENS = 5000  # longer than `bench` takes to look
 
 
 def leftovers(workstation: Any) -> str:
@@ -21,7 +23,8 @@ def leftovers(workstation: Any) -> str:
 def test_measures_compares_and_leaves_nothing(workstation: Any, tmp_path: Path) -> None:
     pids = workstation.pids()
     plot = tmp_path / "speed.svg"
-    done = holdfast("bench", workstation.name, "--json", "--compare", "12", "--lengths", "128,512", "--out", str(plot))
+    rounds = str(12 if SOAK else 5)
+    done = holdfast("bench", workstation.name, "--json", "--compare", rounds, "--lengths", "128,512", "--out", str(plot))
     found = as_json(done)
     assert done.returncode == 0, f"{found}\n{done.stderr[-2000:]}"
     assert set(found["instances"]) == ROLES
@@ -46,7 +49,7 @@ def test_measures_compares_and_leaves_nothing(workstation: Any, tmp_path: Path) 
 
 def test_an_answer_in_the_making_is_not_disturbed(workstation: Any) -> None:
     instance = workstation.settings.instances["coder"]
-    story = {"model": instance.model, "prompt": "A very long story, please.", "options": {"num_predict": 12000}}
+    story = {"model": instance.model, "prompt": "A very long story, please.", "options": {"num_predict": TOKENS}}
     # Into a file there: a reader that does not read would bring the answer to a halt.
     where = "/tmp/holdfast-story"
     person = workstation.open(
@@ -60,7 +63,7 @@ def test_an_answer_in_the_making_is_not_disturbed(workstation: Any) -> None:
         )
         assert person.wait(300) == 0
         last = json.loads(workstation.ssh(f"tail -n 1 {where}").stdout)
-        assert last["done"] and last["eval_count"] == 12000, "it was cut"
+        assert last["done"] and last["eval_count"] == TOKENS, "it was cut"
     finally:
         person.kill()
         workstation.ssh(f"rm -f {where}")

@@ -1,6 +1,6 @@
 """An apply that is ended in the middle: Ctrl-C, a kill that nobody can catch, and a second operator meanwhile.
 
-The middle is `systemctl start open-webui.service`, which is made to take minutes by a drop-in in /run.
+The middle is `systemctl start ollama@coder.service`, which is made to take minutes by a drop-in in /run.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from holdfast.paths import ROOT
 from .holdfast_command import as_json, environment, holdfast, marked, until, words
 
 _SLOW = """
-mkdir -p /run/systemd/system/open-webui.service.d
-printf '[Service]\\nExecStartPre=/bin/sleep 300\\n' >/run/systemd/system/open-webui.service.d/slow.conf
+mkdir -p /run/systemd/system/ollama@coder.service.d
+printf '[Service]\\nExecStartPre=/bin/sleep 300\\n' >/run/systemd/system/ollama@coder.service.d/slow.conf
 systemctl daemon-reload
-systemctl stop open-webui.service
+systemctl stop ollama@coder.service
 """
 _FAST = """
-rm -rf /run/systemd/system/open-webui.service.d
+rm -rf /run/systemd/system/ollama@coder.service.d
 systemctl daemon-reload
-systemctl stop open-webui.service
-systemctl reset-failed open-webui.service || true
+systemctl stop ollama@coder.service
+systemctl reset-failed ollama@coder.service || true
 """
 
 
@@ -50,7 +50,7 @@ def running(workstation: Lab) -> Iterator[subprocess.Popen[str]]:
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     try:
-        there = "pgrep -af 'systemctl start open-webui' || true"
+        there = "pgrep -af 'systemctl start ollama@coder' || true"
         until(lambda: "start" in as_root(workstation, there), "up never came there", 120)
         yield up
     finally:

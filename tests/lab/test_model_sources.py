@@ -74,7 +74,7 @@ def test_without_another_ollama_there_is_nothing_to_take(machine: Any, whole: st
     machine.root(EMPTY)
     since = now(machine)
     with pytest.raises(Exception, match="models"):
-        machine.apply({"models.registry": NOWHERE, "models.patience_s": 30})
+        machine.apply({"models.registry": NOWHERE, "models.patience_s": 5})
     assert "adopted" not in journal(machine, since)
 
 

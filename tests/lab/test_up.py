@@ -55,10 +55,10 @@ def test_status_finds_nothing_wrong_and_then_what_was_stopped(workstation: Lab) 
     done = holdfast("status", workstation.name, "--json")
     assert (done.returncode, as_json(done)["findings"]) == (0, [])
     try:
-        workstation.ssh(["sudo", "systemctl", "stop", "open-webui.service"])
+        workstation.ssh(["sudo", "systemctl", "stop", "ollama@coder.service"])
         done = holdfast("status", workstation.name)
         assert done.returncode == 1
-        assert "open-webui.service: inactive" in done.stdout
+        assert "ollama@coder.service: inactive" in done.stdout
         assert "Fix:" in done.stdout
     finally:
         holdfast("up", workstation.name, "--no-verify")

@@ -78,7 +78,7 @@ class Options(Section):
     )
     patience_s: int = Field(
         default=600,
-        ge=30,
+        ge=5,
         le=86_400,
         description="Seconds without a new byte after which an apply stops waiting for the models. "
         "The download itself goes on trying.",

@@ -18,7 +18,6 @@ from holdfast.settings import Workstation
 def open_webui(ws: Workstation) -> None:
     """Comes after the tailnet is joined and published: the address that it answers under is read there at its start."""
     options = ws.open_webui
-    url = f"http://127.0.0.1:{options.port}"
     environment = files.environment(ws)
     account(name="Create the account open-webui", user="open-webui", home="/var/lib/open-webui")
     venv(name="Install Open WebUI", lock=files.LOCK, dest="/opt/open-webui", python=options.python)
@@ -40,5 +39,11 @@ def open_webui(ws: Workstation) -> None:
         extra=options.extra_origins, secret_file=f"{files.ETC}/secret.env",
         files=[f"/etc/systemd/system/{files.UNIT}", f"{files.ETC}/open-webui.env", "/opt/open-webui/current"],
     )  # fmt: skip
-    answers(name="Wait for Open WebUI", url=f"{url}/ready", timeout_s=options.start_timeout_s, unit=files.UNIT)
+
+
+@deploy("Open WebUI: wait")
+def await_open_webui(ws: Workstation) -> None:
+    """Its start takes seconds of one processor, in which the others need not be idle: it is awaited late."""
+    url = f"http://127.0.0.1:{ws.open_webui.port}"
+    answers(name="Wait for Open WebUI", url=f"{url}/ready", timeout_s=ws.open_webui.start_timeout_s, unit=files.UNIT)
     retire_bootstrap(name="Remove the first administrator's file", folder=files.ETC, database=files.DATABASE, url=url)
