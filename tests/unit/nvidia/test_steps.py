@@ -303,3 +303,26 @@ def test_a_driver_that_does_not_build_is_taken_out_and_told() -> None:
     assert isinstance(last, Stop) and last.state == "broken_packages"
     assert f"does not build for kernel {OLD}: nv-pci.c:237: error: too few" in last.why and "apt works" in last.why
     assert "nvidia.source: nvidia" in last.fix and f"/var/log/holdfast-nvidia-{V}-{OLD}.log" in last.fix
+
+
+def test_modules_of_the_other_kind_that_do_not_build_are_taken_out_at_once_and_the_driver_goes_on() -> None:
+    """As on Debian 13 after `apt install nvidia-open-kernel-dkms`: both kinds have one version, and one of them is built."""
+    names = ("linux-headers-amd64", "nvidia-kernel-dkms", "nvidia-smi", "libcuda1", "libnvidia-cfg1", "nvidia-persistenced")
+    there = {name: Package(name, V) for name in names} | {
+        "nvidia-open-kernel-dkms": Package("nvidia-open-kernel-dkms", V, "iF")
+    }
+    failed = Failure("nvidia-current-open", V, OLD, "nv-pci.c:237: error: too few", "/log")
+    built = {OLD: Kernel(OLD, initrd=True, headers=True, module=V)}
+    machine = replace(
+        bare("debian", "trixie"), packages=there, broken_packages=("nvidia-open-kernel-dkms",), failures=(failed,),
+        libraries=(V,), kernels=built,
+    )  # fmt: skip
+    found = look(machine, Want())
+    assert found.state == "broken_packages" and f"does not build for kernel {OLD}: nv-pci.c:237" in found.reason
+    end, steps = walk(machine, Want(), lucky())
+    assert isinstance(steps[0], Repair) and steps[0].purge == ("nvidia-open-kernel-dkms",) and steps[0].failure == failed
+    assert [type(step) for step in steps[1:]] == [Reboot] and "nvidia-kernel-dkms" in end.packages
+    # Asked for by the settings, they are what is missing, and that is told.
+    _, steps = walk(machine, Want(modules="open"), lucky())
+    last = steps[-1]
+    assert isinstance(last, Stop) and "nv-pci.c:237" in last.why and "nvidia.modules: auto" in last.fix

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from holdfast.components.nvidia.machine import Gpu, Machine, branch
+from holdfast.components.nvidia.machine import DKMS, Failure, Gpu, Machine, branch
 from holdfast.components.nvidia.signing import enrol, unsigned
 
 
@@ -64,6 +64,18 @@ def lacking(machine: Machine) -> str:
         told = f": {failed.module} {failed.version} does not build: {failed.line}" if failed else why
         return f"kernel {following.release}, which boots next, {has}{told}"
     return "" if following.initrd else f"kernel {following.release}, which boots next, has no initrd"
+
+
+def broken_build(machine: Machine) -> Failure | None:
+    """The failed build behind the half-installed packages, if there is one."""
+
+    def blocks(failed: Failure) -> bool:
+        # A module of the other kind and the same version may be there, and works.
+        half = [name for name in machine.broken_packages if DKMS.fullmatch(name)]
+        same = [name for name in half if failed.module == "nvidia" or ("open" in name) == ("open" in failed.module)]
+        return bool(same) or machine.kernels.get(failed.kernel, machine.target).module != failed.version
+
+    return next(filter(blocks, machine.failures), None)
 
 
 def reloadable(machine: Machine) -> str:

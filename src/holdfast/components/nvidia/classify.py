@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from holdfast.components.nvidia.checks import driven, lacking, reloadable, safe, unfit, usable_gpus
+from holdfast.components.nvidia.checks import broken_build, driven, lacking, reloadable, safe, unfit, usable_gpus
 from holdfast.components.nvidia.machine import Gpu, Machine
 from holdfast.components.nvidia.signing import enrol, unsigned
 
@@ -119,9 +119,8 @@ def _driver(machine: Machine, gpus: tuple[Gpu, ...], minimum: int) -> _Answer:
 
 def _broken(machine: Machine) -> _Answer:
     names = ", ".join(machine.broken_packages[:5])
-    failed = [f for f in machine.failures if machine.kernels.get(f.kernel, machine.target).module != f.version]
-    if failed:
-        f = failed[0]
+    f = broken_build(machine)
+    if f is not None:
         where = f"for kernel {f.kernel}" if f.kernel else "for a kernel"
         reason = f"half-installed packages: {names}; {f.module} {f.version} does not build {where}: {f.line}"
         return "broken_packages", reason, f"{APPLY}; all of the log: {f.log}"

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 
-from holdfast.components.nvidia.checks import lacking
+from holdfast.components.nvidia.checks import broken_build, lacking
 from holdfast.components.nvidia.classify import Finding
-from holdfast.components.nvidia.machine import Failure, Machine, branch
+from holdfast.components.nvidia.machine import DKMS, Failure, Machine, branch
 from holdfast.components.nvidia.packages import Choice, Want, choose, foreign, missing, superseded
 from holdfast.components.nvidia.steps import SAME, Build, Image, Install, Repair, Step, Stop, Taken, look, stop, took
 from holdfast.errors import HoldfastError
@@ -24,14 +24,18 @@ def to_install(machine: Machine, want: Want, taken: Taken) -> Step | None:
     if machine.broken_packages:
         return _repair(machine, found, taken)
     failed = removed(taken)
-    if failed and not found.works:
-        return _given_up(machine, failed, want)
     if found.state == "broken_packages":
         return stop(found, want)
     try:
         choice = choose(machine, want)
     except HoldfastError as error:
+        if failed and not found.works:
+            return _given_up(machine, failed, want)
         return None if found.works else Stop("absent", error.message, error.fix, error.where, error.allowed)
+    # What was taken out is not put in again. Was it none of the driver's own (a second kind of module, tried by hand; a
+    # kernel that it does not build for), then the driver is whole.
+    if failed and not set(failed.purge).isdisjoint(choice.packages):
+        return None if found.works else _given_up(machine, failed, want)
     return (
         _packages(machine, want, choice, found, taken)
         or _modules(machine, choice, found, taken)
@@ -119,13 +123,6 @@ def _repair(machine: Machine, found: Finding, taken: Taken) -> Step:
     return Stop(found.state, found.reason, f"on the machine: sudo dpkg --configure -a says why; {SAME}")
 
 
-def broken_build(machine: Machine) -> Failure | None:
-    """The failed build behind the half-installed packages, if there is one."""
-    return next(
-        (f for f in machine.failures if machine.kernels.get(f.kernel, machine.target).module != f.version), None
-    )
-
-
 def culprits(machine: Machine) -> tuple[str, ...]:
     """Packages to purge so that dpkg can finish; never the running kernel's, and never the last kernel that boots.
 
@@ -133,7 +130,7 @@ def culprits(machine: Machine) -> tuple[str, ...]:
     driver's own DKMS package goes.
     """
     broken = set(machine.broken_packages)
-    modules = sorted(name for name in broken if re.fullmatch(r"nvidia.*-dkms|nvidia-dkms.*", name))
+    modules = sorted(name for name in broken if DKMS.fullmatch(name))
     kernels = sorted(name for name in broken if re.match(r"linux-(image|headers)-", name))
     others = [
         k

@@ -168,6 +168,9 @@ class Machine:
 
 DRIVER = re.compile(r"^(lib)?nvidia-(?!container)|^nvidia-kernel|^libcuda1$|^cuda-drivers|^linux-modules-nvidia-")
 
+# Whose installation builds modules: nvidia-kernel-dkms, nvidia-open-kernel-dkms, nvidia-dkms-580-open.
+DKMS = re.compile(r"nvidia.*-dkms|nvidia-dkms.*")
+
 
 def branch(version: str) -> int:
     """580 of "580.95.05"; 0 of what is no version."""
