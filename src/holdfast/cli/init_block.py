@@ -13,6 +13,7 @@ from holdfast.components.ollama.options import Instance
 from holdfast.errors import HoldfastError
 from holdfast.fit import Shape
 from holdfast.fit.choose import Seat, choose
+from holdfast.fit.lock import models_for
 from holdfast.fit.reasons import idle, reasons
 from holdfast.fit.slot import Board
 from holdfast.settings.fitting import known_shapes
@@ -42,14 +43,14 @@ class Draft:
 
 
 def candidates(role: str) -> dict[str, Shape]:
-    """The models that profiles have in this role and whose shape is in the lock. Raises HoldfastError for none."""
+    """The models of profiles and of the lock for this role whose shape is in the lock. Raises HoldfastError for none."""
     named = [
         profile["instances"][role]["model"] for profile in profiles().values() if role in profile.get("instances", {})
     ]
-    found = {name: known_shapes()[name] for name in dict.fromkeys(named) if name in known_shapes()}
+    found = {name: known_shapes()[name] for name in dict.fromkeys([*named, *models_for(role)]) if name in known_shapes()}
     if not found:
         raise HoldfastError(
-            f"no {role} of a profile has its shape in locks/models.yml", fix="git diff locks/models.yml"
+            f"no {role} has its shape in locks/models.yml", fix="git diff locks/models.yml"
         )
     return found
 

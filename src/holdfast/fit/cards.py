@@ -50,8 +50,9 @@ def free_mib(vram_mib: int) -> int:
 
 # Free MiB as published: the lowest figure of an otherwise empty card on Linux.
 # rtx-3090: "NVIDIA GeForce RTX 3090 (24124 MiB, 23853 MiB free)", Linux 2026; "23982 MiB free" with the drivers of 2025
-# (ollama/ollama#8597). rtx-4090: "23818 MiB free"; rtx-5090: "31518 MiB free" (llama_model_load_from_file_impl lines).
-_PUBLISHED = {"rtx-3090": 23853, "rtx-4090": 23818, "rtx-5090": 31518}
+# (ollama/ollama#8597). rtx-4090: "23818 MiB free"; rtx-5090: "31518 MiB free"; A100-PCIE-40GB: "39903 MiB free"
+# (llama_model_load_from_file_impl lines).
+_PUBLISHED = {"rtx-3090": 23853, "rtx-4090": 23818, "rtx-5090": 31518, "a100-40gb": 39903}
 
 _TABLE: dict[str, tuple[str, int, float, str]] = {
     "rtx-3050": ("GeForce RTX 3050 8GB", 8192, 224, "2507 2582"),

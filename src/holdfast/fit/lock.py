@@ -64,14 +64,24 @@ def shape_from_lock(entry: Mapping[str, Any], where: str = str(LOCK)) -> Shape:
 
 def shapes(file: Path = LOCK) -> dict[str, Shape]:
     """The shapes of the models in the lock, by name; models without one are left out. Raises HoldfastError."""
+    given = _each(file, "shape")
+    return {name: shape_from_lock(entry, f"{name} in {file}") for name, entry in given.items()}
+
+
+def models_for(role: str, file: Path = LOCK) -> list[str]:
+    """The models of the lock that are meant for ``role``. Raises HoldfastError."""
+    return [name for name, one in _each(file, "role").items() if one == role]
+
+
+def _each(file: Path, key: str) -> dict[str, Any]:
+    """Model -> its ``key``, for those that have one."""
     try:
         entries = yaml.safe_load(file.read_text("utf-8"))
-        given = {str(name): entry["shape"] for name, entry in entries.items() if "shape" in entry}
+        return {str(name): entry[key] for name, entry in entries.items() if key in entry}
     except (OSError, yaml.YAMLError, UnicodeDecodeError, TypeError, AttributeError) as error:
         raise HoldfastError(
             f"the lock cannot be read: {error!r:.200}", where=str(file), fix=f"correct {file}"
         ) from error
-    return {name: shape_from_lock(entry, f"{name} in {file}") for name, entry in given.items()}
 
 
 def write(name: str, shape: Shape, file: Path = LOCK) -> None:

@@ -35,11 +35,16 @@ class Architecture:
     rope: int = 0
 
 
-# https://huggingface.co/Qwen/Qwen2.5-Coder-32B-Instruct/blob/main/config.json, and so on for each.
+# https://huggingface.co/Qwen/Qwen2.5-Coder-32B-Instruct/blob/main/config.json, and so on for each (Qwen/Qwen2.5-Coder-…B-Instruct,
+# deepseek-ai/DeepSeek-R1-Distill-Llama-70B and -Qwen-…B). Not deepseek-r1:8b: that tag has stood for two architectures.
 PUBLISHED = {
     "qwen2.5-coder:32b": Architecture("qwen2", 64, 5120, 40, 8, 27648, 152064, 32768),
     "deepseek-r1:70b": Architecture("llama", 80, 8192, 64, 8, 28672, 128256, 131072, rope=64),
     "deepseek-r1:32b": Architecture("qwen2", 64, 5120, 40, 8, 27648, 152064, 131072),
+    "qwen2.5-coder:14b": Architecture("qwen2", 48, 5120, 40, 8, 13824, 152064, 32768),
+    "deepseek-r1:14b": Architecture("qwen2", 48, 5120, 40, 8, 13824, 152064, 131072),
+    "qwen2.5-coder:7b": Architecture("qwen2", 28, 3584, 28, 4, 18944, 152064, 32768),
+    "deepseek-r1:7b": Architecture("qwen2", 28, 3584, 28, 4, 18944, 152064, 131072),
     "qwen2.5-coder:1.5b": Architecture("qwen2", 28, 1536, 12, 2, 8960, 151936, 32768, tied=True),
     "deepseek-r1:1.5b": Architecture("qwen2", 28, 1536, 12, 2, 8960, 151936, 131072),
 }

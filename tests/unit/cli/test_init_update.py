@@ -275,3 +275,15 @@ def test_from_any_machine_to_any_other(before: list[Slot], data: Any) -> None:
         k: v for k, v in block.items() if k not in ("gpus", "instances")
     }
     assert propose(after, new, [*come, *stay])[0] == new
+
+
+@pytest.mark.parametrize(("key", "coder", "reasoner"), [("rtx-3060", "14b", "14b"), ("rtx-3070", "7b", "7b")])
+def test_smaller_models_where_the_big_ones_no_longer_fit(
+    key: str, coder: str, reasoner: str, file: Path, shows: Any
+) -> None:
+    shows(slot(0x01, key))
+    updated(file, TWO)
+    found = load("box")
+    models = {role: one.model for role, one in found.instances.items()}
+    assert models == {"coder": f"qwen2.5-coder:{coder}", "reasoner": f"deepseek-r1:{reasoner}"}
+    assert all(verdict.fits for verdict in fitting.verdicts(found).values())

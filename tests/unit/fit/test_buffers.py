@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.fit.test_published import GPT_OSS
+from tests.unit.fit.logs import GPT_OSS, QWEN14
 
 from holdfast.fit import memory
 from holdfast.fit.judge import MIB
-from holdfast.fit.q4_k_m import PUBLISHED, Architecture, shape
+from holdfast.fit.q4_k_m import PUBLISHED, shape
 from holdfast.fit.shape import Layer, Shape
 
 LLAMA, QWEN = shape(PUBLISHED["deepseek-r1:70b"]), shape(PUBLISHED["qwen2.5-coder:32b"])
@@ -18,7 +18,6 @@ GEMMA = Shape(  # https://huggingface.co/google/gemma-3-27b-it
 QWEN3 = Shape(  # https://huggingface.co/Qwen/Qwen3-30B-A3B
     "qwen3moe", (Layer(1, 1, 512, 512),) * 48, 40960, 2048, 151936, 32, 128, 8 * 768, 1, 1, 128, 8
 )
-QWEN14 = shape(Architecture("qwen2", 48, 5120, 40, 8, 13824, 152064, 32768))
 COMMAND = Shape("command-r", (Layer(1, 1, 8192, 8192),) * 40, 131072, 8192, 256000, 64, 128, 22528, 1, 1)
 
 
@@ -29,10 +28,12 @@ def bound(model: Shape, cards: int, context: int, flash: bool, last: bool = True
 @pytest.mark.parametrize(
     ("model", "cards", "context", "flash", "logged"),
     [
-        (QWEN14, 1, 4096, True, 307.00),  # one card: CUDA0 compute buffer size
-        (LLAMA, 1, 8192, False, 1104.00),  # Llama 3.1 70B, a 4090 and one more by RPC
+        (QWEN14, 1, 4096, True, 307.00),  # one card: CUDA0 compute buffer size (address not kept)
+        (LLAMA, 1, 8192, False, 1104.00),  # Llama 3.1 70B, a 4090 and one more by RPC (address not kept)
+        (LLAMA, 3, 8192, False, 1216.01),  # deepseek-r1:70b over three cards: ollama/ollama#8922
+        (LLAMA, 1, 4096, False, 588.01),  # Llama 3.1 70B over two devices by RPC: arm-learning-paths (tests/unit/fit/logs.py)
         (COMMAND, 2, 4096, False, 672.01),  # ggml-org/llama.cpp#6122, pipelined over two cards
-        (GPT_OSS, 1, 131072, True, 420.08),  # one device
+        (GPT_OSS, 1, 131072, True, 420.08),  # one device (address not kept)
     ],
 )
 def test_published_logs(model: Shape, cards: int, context: int, flash: bool, logged: float) -> None:

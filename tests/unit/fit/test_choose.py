@@ -12,13 +12,13 @@ from tests.unit.fit.machines import board, slot, slots
 from holdfast.cli import init_cards
 from holdfast.fit import judge
 from holdfast.fit.choose import TARGET, USEFUL, Choice, choose
-from holdfast.fit.lock import shapes
+from holdfast.fit.lock import models_for, shapes
 from holdfast.fit.reasons import idle, reasons
 from holdfast.fit.slot import Board, Slot
 
 SHAPES = shapes()
-CODERS = {name: SHAPES[name] for name in ("qwen2.5-coder:1.5b", "qwen2.5-coder:32b")}
-REASONERS = {name: SHAPES[name] for name in ("deepseek-r1:1.5b", "deepseek-r1:32b", "deepseek-r1:70b")}
+CODERS = {name: SHAPES[name] for name in models_for("coder")}
+REASONERS = {name: SHAPES[name] for name in models_for("reasoner")}
 BIG, TINY = "qwen2.5-coder:32b", "qwen2.5-coder:1.5b"
 DEEP, MIDDLE, SMALL = "deepseek-r1:70b", "deepseek-r1:32b", "deepseek-r1:1.5b"
 
@@ -41,7 +41,10 @@ def buses(boards: tuple[Board, ...]) -> list[int]:
         (["rtx-5090"], BIG, [1], MIDDLE, [1], True),
         (["rtx-3090", "rtx-5090"], BIG, [2], DEEP, [2, 1], True),
         (["rtx-3090", "rtx-3060"], BIG, [1], MIDDLE, [1], True),
-        (["rtx-3060"], TINY, [1], SMALL, [1], False),
+        (["rtx-3060"], "qwen2.5-coder:14b", [1], "deepseek-r1:14b", [1], True),
+        (["rtx-3070"], "qwen2.5-coder:7b", [1], "deepseek-r1:7b", [1], True),
+        (["rtx-4070-ti-super"], "qwen2.5-coder:14b", [1], "deepseek-r1:14b", [1], True),
+        (["rtx-3090", "rtx-3070"], BIG, [1], MIDDLE, [1], True),
         (["rtx-3060"] * 2, BIG, [1, 2], MIDDLE, [1, 2], True),
         (["rtx-a6000"], BIG, [1], DEEP, [1], True),
         (["h200"], BIG, [1], DEEP, [1], False),
