@@ -28,17 +28,43 @@ class Leases:
         All or none: whoever kept some while it waits for another could wait for somebody who waits for those.
         """
         for resource in self.resources:
-            path = os.path.join(self.directory, resource + ".lease")
+            path = self._path(resource)
             try:
-                self.descriptors.append(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-                fcntl.flock(self.descriptors[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self.descriptors.append(_locked(path))
             except BlockingIOError:
                 self.release()
                 return False
             except OSError as error:
                 self.release()
                 raise disk(error, "open", path, self.directory) from error
-        self._tell()
+        try:
+            self._tell()
+        except OSError as error:
+            self.release()
+            raise disk(error, "write", str(error.filename), self.directory) from error
+        return True
+
+    def _path(self, resource: str) -> str:
+        return os.path.join(self.directory, resource + ".lease")
+
+    def still_ours(self) -> bool:
+        """Whether our files are those that others would lock.  False: another instance has a lease of ours, too.
+
+        Somebody may have removed them (rm -rf, and a unit that makes the directory anew).  Who has a lease then makes and
+        locks the new file at once, before others do; its llama-server has only the old one, and dies with us.
+        """
+        for number, resource in enumerate(self.resources):
+            if same_file(self.descriptors[number], self._path(resource)):
+                continue
+            try:
+                new = _locked(self._path(resource))
+                os.close(self.descriptors[number])
+                self.descriptors[number] = new
+                self._tell()
+            except BlockingIOError:
+                return False
+            except OSError:
+                continue  # there is no directory, or it is full: nobody else can have it either
         return True
 
     def _tell(self) -> None:
@@ -46,15 +72,33 @@ class Leases:
         for resource in self.resources:
             path = os.path.join(self.directory, resource + ".holder")
             new = f"{path}.{self.instance}"
-            try:
-                with open(new, "w", encoding="utf-8") as file:
-                    os.fchmod(file.fileno(), 0o644)
-                    file.write(text)
-                os.replace(new, path)
-            except OSError as error:
-                self.release()
-                raise disk(error, "write", path, self.directory) from error
+            with open(new, "w", encoding="utf-8") as file:
+                os.fchmod(file.fileno(), 0o644)
+                file.write(text)
+            os.replace(new, path)
 
     def release(self) -> None:
         while self.descriptors:
             os.close(self.descriptors.pop())
+
+
+def _locked(path: str) -> int:
+    """A descriptor of the file at `path`, locked.  Raises BlockingIOError if another has it, and OSError."""
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(fd)
+            raise
+        if same_file(fd, path):
+            return fd
+        os.close(fd)  # replaced between the two: nobody else would ever see this lock
+
+
+def same_file(fd: int, path: str) -> bool:
+    """Whether the file that is open is the one at `path`."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path))
+    except OSError:
+        return False

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from holdfast_onhost.lease import preference
+from holdfast_onhost.lease.locks import same_file
 from holdfast_onhost.lease.refusal import disk
 
 
@@ -40,7 +41,11 @@ class Queue:
 
     @property
     def joined(self) -> bool:
-        return bool(self._mine)
+        """Whether we are in every queue; not if somebody removed our files: then nobody would see us wait."""
+        return bool(self._mine) and all(map(same_file, self._mine, map(self._path, self.resources)))
+
+    def _path(self, resource: str) -> str:
+        return os.path.join(folder(self.directory, resource), self.instance)
 
     def join(self) -> bool:
         """Takes a place in every queue.  False: try again soon (somebody looks at our file, or a predecessor still
@@ -48,7 +53,7 @@ class Queue:
         self.leave()
         ticket = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         for resource in self.resources:
-            path = os.path.join(folder(self.directory, resource), self.instance)
+            path = self._path(resource)
             try:
                 self._open(os.path.dirname(path), path)
                 fcntl.flock(self._mine[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -76,7 +81,7 @@ class Queue:
             os.close(self._mine.pop())
 
     def waiting(self) -> list[Waiter]:
-        """Who else waits for any of our resources, the first one first."""
+        """Who else waits for any of our resources, the first one first.  Raises Refused if that cannot be told."""
         preferred, _ = preference.read(self.directory)
         return sorted({w for resource in self.resources for w in self._waiting(resource, preferred)})
 
@@ -84,15 +89,16 @@ class Queue:
         found = []
         place = folder(self.directory, resource)
         try:
-            names = os.listdir(place)
-        except OSError:
-            return []  # nobody could join either; the locks themselves are safe without any queue
-        for name in names:
-            if name == self.instance and self.joined:
-                continue
-            ticket = live(os.path.join(place, name))
-            if ticket is not None:
-                found.append(Waiter(name != preferred, ticket, name))
+            for name in os.listdir(place):
+                if name == self.instance and self._mine:
+                    continue
+                ticket = live(os.path.join(place, name))
+                if ticket is not None:
+                    found.append(Waiter(name != preferred, ticket, name))
+        except FileNotFoundError:
+            return []  # nobody has ever waited
+        except OSError as error:
+            raise disk(error, "read", str(error.filename or place), self.directory) from error
         return found
 
     @property
@@ -101,16 +107,16 @@ class Queue:
         return bool(self.resources) and preference.read(self.directory)[0] == self.instance
 
     def my_turn(self) -> bool:
-        """Whether nobody who waits for any of our resources goes before us."""
+        """Whether nobody who waits for any of our resources goes before us.  Raises Refused."""
         me = Waiter(not self.preferred, self.ticket, self.instance)
         return all(me < other for other in self.waiting())
 
 
 def live(path: str) -> int | None:
-    """The ticket of the waiter whose file this is; None if nobody holds it."""
+    """The ticket of the waiter whose file this is; None if nobody holds it.  Raises OSError."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+    except FileNotFoundError:
         return None
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 
 class Refused(Exception):
     """`problem` names value and place, `fix` the remedy.  As text it is one line: Ollama hands single lines on.
@@ -19,9 +21,12 @@ class Refused(Exception):
 
 
 def disk(error: OSError, doing: str, path: str, directory: str) -> Refused:
-    """A file of the lease that could not be made or written."""
+    """A file of the lease that could not be made, written or read; also where too many files are open."""
+    problem = f"cannot {doing} {path}: {error.strerror or error}"
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return Refused(problem, "fewer clients at once; a restart closes all: sudo systemctl restart 'ollama@*'")
     return Refused(
-        f"cannot {doing} {path}: {error.strerror or error}",
+        problem,
         f"{directory} must be there, belong to the instances' user and have room: ls -ld {directory}; df -h {directory}; "
         "a restart of all instances makes it anew: sudo systemctl restart 'ollama@*'",
     )

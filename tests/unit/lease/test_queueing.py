@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +24,25 @@ queue = Queue(sys.argv[2], ["gpu0"], "killed")
 assert queue.join()
 print("joined", flush=True)
 time.sleep(600)
+"""
+
+# No descriptor is left for the folder; then one is, and none for a waiter's file.
+_FULL = """
+import os, resource, sys
+sys.path.insert(0, sys.argv[1])
+from holdfast_onhost.lease.queueing import Queue
+from holdfast_onhost.lease.refusal import Refused
+queue = Queue(sys.argv[2], ["gpu0"], "holder")
+print([waiter.instance for waiter in queue.waiting()])
+free = os.open("/dev/null", os.O_RDONLY)
+resource.setrlimit(resource.RLIMIT_NOFILE, (free + 1, free + 1))
+for _ in range(2):
+    try:
+        print(queue.waiting())
+    except Refused as why:
+        print(why)
+    os.close(free)
+    listdir, os.listdir = os.listdir, lambda place: ["waiter"] if os.open("/dev/null", os.O_RDONLY) else []
 """
 
 
@@ -116,11 +136,37 @@ def test_unusable_directory_is_named(tmp_path: Path) -> None:
     assert not one.joined
 
 
-def test_queue_that_cannot_be_read_is_empty_and_nothing_shared_needs_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_queue_that_cannot_be_read_is_an_error_and_not_empty(tmp_path: Path) -> None:
+    assert queue(tmp_path, "coder").waiting() == [], "the control: nobody has ever waited"
     (tmp_path / "gpu0.queue").write_text("no folder")
-    assert queue(tmp_path, "coder").waiting() == []
+    for ask in (queue(tmp_path, "coder").waiting, queue(tmp_path, "coder").my_turn):
+        with pytest.raises(Refused, match=r"cannot read .*gpu0.queue: Not a directory.* Fix: "):
+            ask()
+
+
+def test_too_many_open_files_hide_no_waiter(tmp_path: Path) -> None:
+    """For real, in a process that may open no more: neither the folder nor a waiter's file can be opened."""
+    assert (waiter := queue(tmp_path, "waiter")).join()
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", _FULL, str(ROOT / "src"), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    before, *after = done.stdout.splitlines()
+    assert before == "['waiter']" and waiter.joined
+    assert len(after) == 2 and all("Too many open files" in line and "Fix: " in line for line in after), after
+
+
+def test_waiter_whose_file_was_removed_waits_no_more_and_can_join_again(tmp_path: Path) -> None:
+    one = queue(tmp_path, "coder")
+    assert one.join() and one.joined
+    shutil.rmtree(tmp_path / "gpu0.queue")
+    assert not one.joined and names(queue(tmp_path, "holder")) == []
+    assert one.join() and one.joined and names(queue(tmp_path, "holder")) == ["coder"]
+
+
+def test_nothing_shared_needs_no_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     preference.write(str(tmp_path), "coder", 60)
     alone = Queue("", (), "coder")
