@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import ctypes
+import errno
 import os
 import re
-import signal
 import socket
 import subprocess
 from collections.abc import Sequence
 
 from holdfast_onhost.lease.refusal import Refused
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+# Between us and llama-server: programs that ask the kernel to kill it when we die, then look whether we still live (else
+# nobody would ever end it), and become llama-server.  Not preexec_fn: in a process with threads that is Python after fork,
+# where a lock that another thread held stays locked for good; and Popen would wait for it, with the leases in its hands.
+_DIES_WITH_US = ("setpriv", "--pdeathsig", "KILL", "--", "/bin/sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"')
+_END_S = 10.0
 _PATH_MAX = 107  # bytes, sockaddr_un
 _SOCKET = re.compile(r"llama-(\d+)\.sock")
 
@@ -45,22 +47,18 @@ class Child:
 
     def start(self, descriptors: Sequence[int]) -> None:
         """With the leases' descriptors; stdout and stderr are Ollama's, which reads memory sizes from them."""
-        if os.path.exists(self.path):
-            os.unlink(self.path)
-        me = os.getpid()
-
-        def die_with_us() -> None:
-            _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != me:  # killed before the line above: nobody would ever end this one
-                os._exit(1)
-
+        program = self.command[0]
         try:
+            if os.path.exists(self.path):
+                os.unlink(self.path)
+            if not os.access(program, os.X_OK):
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), program)
             self._process = subprocess.Popen(
-                self.command, stdin=subprocess.DEVNULL, pass_fds=descriptors, preexec_fn=die_with_us
+                [*_DIES_WITH_US, str(os.getpid()), *self.command], stdin=subprocess.DEVNULL, pass_fds=descriptors
             )
         except OSError as error:
-            problem = f"cannot start {self.command[0]}: {error.strerror}"
-            raise Refused(problem, "./holdfast up HOST installs Ollama anew") from error
+            problem = f"cannot start {program}: {error.strerror}: {error.filename}"
+            raise Refused(problem, "./holdfast up HOST installs Ollama anew; setpriv is in util-linux") from error
 
     def ended(self) -> int | None:
         """Its exit status, negative for a signal; None while it runs."""
@@ -78,8 +76,15 @@ class Child:
             return False
 
     def stop(self) -> None:
-        """Kills it and waits for its end: from then on it has no memory on any GPU."""
-        if self._process:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+        """Kills it and waits for its end: from then on it has no memory on any GPU.  Raises Refused if it does not end."""
+        if not self._process:
+            return
+        self._process.kill()
+        try:
+            self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            raise Refused(
+                f"llama-server (process {self._process.pid}) was killed and does not end: the kernel waits for the GPU",
+                "sudo dmesg | grep -i -e xid -e nvrm, then power the machine off and on",
+            ) from None
+        self._process = None

@@ -29,32 +29,40 @@ class Supervisor:
     def __init__(self, settings: Settings, argv: list[str]) -> None:
         self.settings = settings
         where = socket_path(settings.home)
-        self.gate = Gate()
+        plan = command.Plan(settings.context, settings.batch, settings.on_gpus)
+        self.gate = Gate(command.number(argv, "-np", 1))
         self.relay = Relay(self.gate, command.value(argv, "--host"), int(command.value(argv, "--port")), where)
         self.queue = Queue(settings.directory, settings.resources, settings.instance)
         self.leases = Leases(settings.directory, settings.resources, settings.instance)
-        self.child = Child(settings.real, command.real(argv, where, settings.context, settings.on_gpus), where)
+        self.child = Child(settings.real, command.real(argv, where, plan), where)
+        self.loaded_with = command.loaded_with(argv)
         self.crashes: list[float] = []
+        self.blind = ""  # why the queue could not be read; said once
 
     def run(self) -> None:
         ollama = os.pidfd_open(os.getppid())
-        probe = SlotProbe(self.gate, self.settings.server, ollama)
+        probe = SlotProbe(self.gate, self.settings.server, ollama, self.loaded_with)
         for work in (self.relay.run, probe.run, lambda: end_with(ollama)):
             threading.Thread(target=work, daemon=True).start()
         while True:
             self._wait_for_demand()
             try:
-                if not self._acquire():
-                    continue
-                self._load()
+                if self._acquire():
+                    self._load()
+                    say(f"gave way after {self._serve()}")
             except Refused as why:
-                self._park()
-                if not self.gate.loaded_once:
-                    raise
-                say(f"error: {why}")
-                self.gate.fail(why)
-                continue
-            say(f"gave way after {self._serve()}")
+                self._failed(why)
+
+    def _failed(self, why: Refused) -> None:
+        """Nothing of ours stays on a GPU, and everyone who waits is told why.  Raises Refused if Ollama itself waits."""
+        try:
+            self._park()
+        except Refused as worse:
+            why = worse
+        if not self.gate.loaded_once:
+            raise why
+        say(f"error: {why}")
+        self.gate.fail(why)
 
     def _wait_for_demand(self) -> None:
         with self.gate.changed:
@@ -66,6 +74,7 @@ class Supervisor:
         """Waits for our turn.  False: nobody wants it any more, and no trace of the waiting is left."""
         self.gate.set(State.WAITING)
         start = time.monotonic()
+        self._park()  # a llama-server that did not end has the leases still: to queue behind it would have no end
         try:
             while self.gate.wanted:
                 if (self.queue.joined or not self.settings.resources or self.queue.join()) and (
@@ -90,6 +99,11 @@ class Supervisor:
                 if not self.gate.loaded_once:
                     os._exit(status if status > 0 else 128 - status)
                 raise self._ended(status, "while it loaded")
+            if time.monotonic() - start >= self.settings.load_limit_s:
+                raise Refused(
+                    f"llama-server has not loaded its model within {self.settings.load_limit_s:g} s (ollama.load_limit_s)",
+                    "a card that hangs: sudo dmesg | grep -i -e xid -e nvrm; a slow disk: a higher load_limit_s in hosts.yml",
+                )
             time.sleep(0.01)
         self.loaded_at = self.gate.loaded()
         say(f"loaded in {self.loaded_at - start:.2f} s")
@@ -97,7 +111,7 @@ class Supervisor:
     def _serve(self) -> str:
         """Until somebody else's turn comes, or llama-server ends by itself.  Returns what there is to tell."""
         while True:
-            waiting = self.queue.waiting()
+            waiting = self._who_waits()
             with self.gate.changed:
                 state = step(self._view(waiting))
                 status = self.child.ended()
@@ -113,6 +127,17 @@ class Supervisor:
             self._crashed(status)
             return f"{told}: llama-server ended by itself with status {status}"
         return f"{told}: {waiting[0].instance} waits"
+
+    def _who_waits(self) -> list[Waiter]:
+        """Somebody who cannot be named where that cannot be told: to yield is safe, to believe that nobody waits is not."""
+        try:
+            waiting = self.queue.waiting()
+        except Refused as why:
+            if str(why) != self.blind:
+                self.blind = str(why)
+                say(self.blind)
+            return [Waiter(True, 0, "perhaps somebody")]
+        return waiting if self.leases.still_ours() else [Waiter(False, 0, "who took our lease file"), *waiting]
 
     def _view(self, waiting: list[Waiter]) -> View:
         return View(

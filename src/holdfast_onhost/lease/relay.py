@@ -13,10 +13,8 @@ from functools import partial
 
 from holdfast_onhost.lease.gate import Gate
 from holdfast_onhost.lease.refusal import Refused
-from holdfast_onhost.lease.states import State
 
-# Ollama asks these before and after a generation, for the same client (/slots: who looks whether one runs): while a holder
-# drains they still pass.
+# Ollama asks these before and after a generation, for the same client (/slots: who looks whether one runs).
 _CHEAP = ("/tokenize", "/detokenize", "/apply-template", "/props", "/slots")
 _HEAD_MAX = 1 << 20  # bytes
 _HEAD_S = 60.0
@@ -73,6 +71,7 @@ class Relay:
         path = head.split(b" ", 2)[1].split(b"?")[0].decode("latin-1")
         if path == "/health":
             # Always well once the first load is done, parked or not: that is why Ollama never notices a hand-over.
+            self.gate.asked_health = time.monotonic()
             if self.gate.loaded_once:
                 reply(client, 200, "OK", {"status": "ok"})
             else:
@@ -82,8 +81,8 @@ class Relay:
         loading: bool | None = None  # said to who looks while nobody is served; None: somebody is
         try:
             with self.gate.changed:  # no hand-over between the question and the door
-                if path == "/slots" and self.gate.state not in (State.SERVING, State.DRAINING):
-                    loading = self.gate.wanted
+                if path == "/slots":
+                    loading = None if self.gate.look() else self.gate.wanted
                 elif not self.gate.enter(generating, partial(_gone, client)):
                     return
         except Refused as why:
@@ -94,14 +93,19 @@ class Relay:
             # Who only looks must not queue for the card, nor have a model loaded.
             reply(client, *(_LOADING if loading else (200, "OK", [])))
             return
+        rest: bytes | None = None
         try:
             rest = self._carry(client, close_after(head))
         finally:
-            self.gate.leave(generating)
-        client.sendall(rest)
+            self.gate.leave(generating, left=rest is None)
+        try:
+            client.sendall(rest or b"")
+        except OSError:
+            if generating:
+                self.gate.doubt()
 
-    def _carry(self, client: socket.socket, head: bytes) -> bytes:
-        """Hands on both ways until the answer is complete or the client left; returns what it has not taken yet.
+    def _carry(self, client: socket.socket, head: bytes) -> bytes | None:
+        """Hands on both ways until the answer is complete; returns what the client has not taken yet.  None: it left.
 
         Takes what the real llama-server says at once, however slowly the client reads: a stalled client must not pin
         the GPU.  An answer is a few megabytes at most.
@@ -121,7 +125,7 @@ class Relay:
                             return bytes(waiting)
                         waiting += data
                     elif events & _LEFT:
-                        return b""
+                        return None
                     elif events & select.POLLIN:
                         try:
                             real.sendall(client.recv(_CHUNK))

@@ -24,6 +24,8 @@ class Settings:
     resources: tuple[str, ...]  # sorted: the fixed order in which leases are taken; empty: nothing is shared
     min_hold_s: float
     context: int
+    batch: int  # tokens computed at once; 0: unlimited
+    load_limit_s: float  # a load that takes longer has failed
     gpus: str  # "NAME=PCI-ADDRESS …" as devices.py reads it; empty: none planned
     visible: tuple[str, ...]  # HOLDFAST_GPUS: the UUIDs that the server was started with
     require_gpu: bool
@@ -37,6 +39,15 @@ class Settings:
     def on_gpus(self) -> bool:
         """Whether GPUs are planned, and were there when the unit started (devices.py writes -1 where the CPU was allowed)."""
         return bool(self.gpus) and self.visible != ("-1",)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What is different for the real llama-server: the unit's own cards.
+
+        Ollama gives us only those that it has chosen (llm/llama_server.go, SetupLlamaServerCommandEnv), one of two for
+        a client's main_gpu; the plan, and the proof that it holds, are for all of them.
+        """
+        return {"CUDA_VISIBLE_DEVICES": ",".join(self.visible)} if self.visible else {}
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> "Settings":
@@ -52,6 +63,8 @@ class Settings:
             resources=resources,
             min_hold_s=_number(environment, "HOLDFAST_LEASE_MIN_HOLD_S", 60.0),
             context=int(_number(environment, "HOLDFAST_CONTEXT", 0)),
+            batch=int(_number(environment, "HOLDFAST_BATCH", 0)),
+            load_limit_s=_number(environment, "HOLDFAST_LOAD_LIMIT_S", 1800.0),
             gpus=environment.get("HOLDFAST_CARDS", ""),
             visible=tuple(filter(None, environment.get("HOLDFAST_GPUS", "").split(","))),
             require_gpu=devices.gpu_is_required(environment),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-LINGER_S = 0.1  # after an answer: Ollama still asks for tokens of it before it tells its client that it is done
+LINGER_S = 0.1  # after a generation: Ollama still asks for tokens of it before it tells its client that it is done
 GRACE_S = 1.0  # after a load: Ollama notices that it is done within 250 ms and only then sends its request
+UNSERVED_S = 5.0  # after a load: whoever has only prepared a generation by then (long chats are tokenized) waits again
 
 
 class State(Enum):
@@ -25,14 +26,24 @@ class View:
 
     now: float
     loaded_at: float
-    last_end: float  # of a request, or loaded_at
+    last_end: float  # of a generation, or loaded_at
     active: int  # requests at the real llama-server
     held: int  # requests that wait at our door
-    served: int  # generating requests let in since the load
+    served: int  # generations let in since the load
     min_hold_s: float
     contended: bool  # somebody waits for a resource of ours
     preferred: bool  # a person wants us to go first
     other_preferred: bool  # … or one of those who wait
+
+
+def passes(state: State, generating: bool, since_end: float) -> bool:
+    """Whether a request may go to the real llama-server; `since_end`: seconds since a generation ended.
+
+    While a holder drains only what Ollama still asks for a generation that has just ended may pass, and it moves no end
+    further away.  Ollama asks for tokens before a generation, too, and for callers that it has not even queued yet: if
+    those could pass, or each of them began another LINGER_S, then clients enough would drain a holder for ever.
+    """
+    return state is State.SERVING or (state is State.DRAINING and not generating and since_end < LINGER_S)
 
 
 def step(view: View) -> State:
@@ -44,9 +55,10 @@ def step(view: View) -> State:
     if not view.contended:
         return State.SERVING
     quiet = view.active == 0 and view.now - view.last_end >= LINGER_S
-    idle = quiet and view.held == 0 and (view.served > 0 or view.now - view.loaded_at >= GRACE_S)
+    turn = view.now - view.loaded_at
+    idle = quiet and view.held == 0 and (view.served > 0 or turn >= GRACE_S)
     hold = 0.0 if view.other_preferred else view.min_hold_s
-    due = view.served > 0 and not view.preferred and view.now - view.loaded_at >= hold
+    due = not view.preferred and turn >= hold and (view.served > 0 or turn >= UNSERVED_S)
     if not (idle or due):
         return State.SERVING
     return State.PARKED if quiet else State.DRAINING

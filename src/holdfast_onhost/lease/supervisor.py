@@ -32,9 +32,14 @@ def main(argv: list[str]) -> int:
     from holdfast_onhost.lease.settings import Settings
 
     try:
-        Supervisor(Settings.read(os.environ), argv).run()
+        settings = Settings.read(os.environ)
+        os.environ.update(settings.environment)
+        Supervisor(settings, argv).run()
     except Refused as why:
         say(f"error: {why}")
+    except OSError as error:  # of what nobody has thought; a traceback's last line would be all that a client sees
+        say(f"error: {error}. Fix: journalctl -u ollama@{os.environ['HOLDFAST_INSTANCE']} -n 50 says what it was doing")
+        raise
     return 1
 
 

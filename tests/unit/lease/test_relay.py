@@ -15,7 +15,7 @@ import pytest
 from holdfast_onhost.lease.gate import Gate
 from holdfast_onhost.lease.refusal import Refused
 from holdfast_onhost.lease.relay import Relay, close_after
-from holdfast_onhost.lease.states import State
+from holdfast_onhost.lease.states import LINGER_S, State
 
 PLENTY = b"x" * (16 << 20)  # more than any socket's buffer
 
@@ -95,18 +95,20 @@ def test_request_waits_for_the_turn_and_is_counted(site: Site) -> None:
     site.gate.loaded()
     assert link.recv(1000).endswith(b"hi")
     until(lambda: site.gate.active == 0)
-    assert site.gate.served == 1 and site.gate.held == 0 and site.gate.unproven
+    assert site.gate.served == 1 and site.gate.held == 0 and not site.gate.unproven
 
 
 def test_while_draining_only_what_a_running_one_still_needs_passes(site: Site) -> None:
     site.gate.loaded()
     site.gate.set(State.DRAINING)
-    assert site.ask("/tokenize") == (200, "hi")
-    link = site.open("/v1/chat/completions")
-    until(lambda: site.gate.held == 1)
-    assert site.gate.served == 0 and site.gate.unproven is None
+    assert site.ask("/tokenize") == (200, "hi"), "a moment ago a generation ended, and these may be its tokens"
+    ended = site.gate.last_end
+    until(lambda: time.monotonic() - ended >= LINGER_S)
+    links = [site.open(path) for path in ("/v1/chat/completions", "/tokenize", "/apply-template")]
+    until(lambda: site.gate.held == 3)
+    assert site.gate.served == 0 and site.gate.active == 0 and site.gate.last_end == ended, "and they renewed nothing"
     site.gate.set(State.SERVING)
-    assert link.recv(1000).endswith(b"hi")
+    assert all(link.recv(1000).endswith(b"hi") for link in links)
 
 
 def test_who_only_looks_has_no_model_loaded(site: Site) -> None:
@@ -125,6 +127,19 @@ def test_who_only_looks_has_no_model_loaded(site: Site) -> None:
     assert link.recv(1000).endswith(b"hi")
 
 
+def test_who_only_looks_sees_what_still_runs_while_a_holder_drains(site: Site) -> None:
+    site.finish.clear()
+    site.gate.loaded()
+    link = site.open()
+    assert link.recv(1000).endswith(b"hi") and site.gate.generating == 1
+    site.gate.set(State.DRAINING)
+    assert site.gate.look() and site.gate.active == 2
+    site.gate.leave(False)
+    site.finish.set()
+    until(lambda: site.gate.active == 0)
+    assert not site.gate.look() and site.gate.active == 0
+
+
 def test_client_that_leaves_while_it_waits_is_forgotten(site: Site) -> None:
     link = site.open()
     until(lambda: site.gate.held == 1)
@@ -134,13 +149,32 @@ def test_client_that_leaves_while_it_waits_is_forgotten(site: Site) -> None:
 
 
 def test_client_that_leaves_ends_its_work(site: Site) -> None:
-    site.answer, _ = b"HTTP/1.1 200 OK\r\n\r\n1", site.finish.clear()
+    site.answer = b"HTTP/1.1 200 OK\r\n\r\n1"
+    site.finish.clear()
     site.gate.loaded()
     link = site.open()
     assert link.recv(1000)
     assert site.gate.active == 1
     link.close()
     until(lambda: site.gate.active == 0)
+    assert site.gate.unproven == {0}, "which may have cost Ollama its slot"
+
+
+def test_client_that_leaves_before_it_has_read_all_is_noticed_too(site: Site) -> None:
+    site.answer = PLENTY
+    site.gate.loaded()
+    link = site.open()
+    assert link.recv(1)
+    until(lambda: site.gate.active == 0)
+    assert not site.gate.unproven
+    link.close()
+    until(lambda: site.gate.unproven == {0})
+
+
+def test_health_tells_when_a_request_has_reached_ollama(site: Site) -> None:
+    before = time.monotonic()
+    site.ask("/health")
+    assert before <= site.gate.asked_health <= time.monotonic()
 
 
 def test_failure_is_told_to_those_who_wait_and_to_no_other(site: Site) -> None:
