@@ -153,11 +153,13 @@ def test_lease_file_that_is_replaced_while_it_is_locked_is_locked_again(
 ) -> None:
     """Somebody else removes it between our open and our lock: the lock of a file that has no name guards nothing."""
     path = tmp_path / "gpu0.lease"
-    real, removed = fcntl.flock, []
+    real = fcntl.flock
+    removed: list[Path] = []
 
     def flock(fd: int, how: int) -> None:
         if not removed:
-            removed.append(path.unlink())
+            path.unlink()
+            removed.append(path)
         real(fd, how)
 
     monkeypatch.setattr(fcntl, "flock", flock)

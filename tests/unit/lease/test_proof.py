@@ -124,6 +124,15 @@ def test_another_card_at_the_same_place(machine: Machine) -> None:
     assert f"but this server was started with {UUID[LEFT]}" in refused(machine.settings)
 
 
+@pytest.mark.parametrize("chosen", [UUID[LEFT], f"{UUID[RIGHT]},{UUID[LEFT]}", "-1"])
+def test_what_ollama_chose_of_the_cards_is_no_part_of_the_plan(machine: Machine, chosen: str) -> None:
+    """It gives llama-server one of two where it thinks that one would do, or a client says main_gpu."""
+    read = Settings.read(ENVIRONMENT | {"CUDA_VISIBLE_DEVICES": chosen, "HOLDFAST_LLAMA_SERVER": machine.settings.real,
+                                        "HOLDFAST_ROOT": machine.settings.root})  # fmt: skip
+    prove(read)
+    assert read.environment["CUDA_VISIBLE_DEVICES"] == f"{UUID[LEFT]},{UUID[RIGHT]}"
+
+
 def test_ollama_that_saw_no_gpu_when_it_started(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     machine.devices()
     monkeypatch.delenv("GGML_BACKEND_PATH")

@@ -29,7 +29,7 @@ class FakeOllama(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.free = lambda: True
+        self.free: Callable[[], bool] = lambda: True
         self.asked: list[dict[str, Any]] = []
         self.models = [{"name": "coder:latest", "context_length": 8192}]
         self.closing = threading.Event()
