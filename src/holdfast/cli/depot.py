@@ -40,7 +40,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     one = verbs.add_parser("verify", help="read and hash every file again; exit 1 when one is damaged or missing")
     one.add_argument("names", nargs="*", metavar="NAME", help="only these artifacts or models (default: all that are there)")
     one = verbs.add_parser("update", help="hash the official release, or a model's manifest, and write it into the lock")
-    one.add_argument("names", nargs="+", metavar="NAME", help="artifacts (locks/artifacts.yml) or models (locks/models.yml)")
+    one.add_argument("names", nargs="+", metavar="NAME", help="artifacts (locks/artifacts.yml), or models: those of "
+                     "locks/models.yml, or your own, for which the lines of hosts.yml are printed")  # fmt: skip
+    one.add_argument("--registry", metavar="URL", default=stock.REGISTRY, help="where models are looked up (default: %(default)s)")
     one = verbs.add_parser("lock", help="make the Python locks anew: with hashes, without addresses")
     one.add_argument("names", nargs="*", metavar="NAME", help=f"only these: {', '.join(locks.LOCKED)}")
     one.add_argument("--upgrade", action="store_true", help="take the newest versions that fit")
@@ -112,13 +114,14 @@ def update(args: argparse.Namespace, progress: Progress) -> Outcome:
     known = pins.lock()
     models, lines = {}, [f"{p.name} {p.version}: {p.size} bytes, sha256:{p.sha256}" for p in artifacts]
     for name in names:
-        pin = pins.update if name in known else pins.look_up
-        models[name] = pin(name, stock.REGISTRY, files.user_agent())
-        yours = "" if name in known else f"; a model of your own, for hosts.yml: models: {{pins: {{{name!r}: {models[name]!r}}}}}"
-        lines.append(f"{name}: manifest {models[name]}{yours}")
-        if name in known:
-            shape = shapes.update(name, stock.REGISTRY, files.user_agent())
-            lines.append(f"{name}: {len(shape.layers)} layers of {shape.architecture}, {mib(shape.weights)} on the cards")
+        pin, look = (pins.update, shapes.update) if name in known else (pins.look_up, shapes.look_up)
+        models[name] = pin(name, args.registry, files.user_agent())
+        shape = look(name, args.registry, files.user_agent())
+        lines.append(f"{name}: manifest {models[name]}")
+        what = shape.unknown or f"{len(shape.layers)} layers of {shape.architecture}, {mib(shape.weights)} on the cards"
+        lines.append(f"{name}: {what}")
+        if name not in known:
+            lines += [f"{name} is a model of your own; in hosts.yml, below the host:", *shapes.for_hosts(name, models[name], shape)]
     data = {"updated": [asdict(p) for p in artifacts], "models": models}
     if artifacts or known.keys() & models:
         lines.append("written to locks/; compare with what the vendor publishes, then commit it")

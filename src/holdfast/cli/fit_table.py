@@ -38,7 +38,10 @@ def lines(asked: Asked) -> list[str]:
         cells = zip(row, widths, _COLUMNS, strict=True)
         aligned = [text.rjust(width) if name in _NUMBERS else text.ljust(width) for text, width, name in cells]
         out.append("  ".join(aligned).rstrip())
-    out += [f"{role}: {verdict.reason}" for role, verdict in found.items() if verdict.reason and verdict.on]
+    for role, verdict in found.items():
+        if verdict.reason and verdict.on:
+            advice = asked.advice(role)
+            out += [f"{role}: {verdict.reason}", *([f"  Fix: {advice}"] if advice else [])]
     if any(verdict.gpus for verdict in found.values()):
         margin = next(verdict.gpus[0].margin for verdict in found.values() if verdict.gpus)
         out.append(
@@ -98,6 +101,7 @@ def _facts(asked: Asked, role: str, verdict: Verdict) -> dict[str, Any]:
     parts = ("layers", "weights", "kv", "buffers", "context", "margin", "reserve", "spare", "needed")
     return {
         "model": asked.instances[role].model, "fits": verdict.fits, "reason": verdict.reason,
+        "fix": asked.advice(role),
         "context": verdict.demand.context, "parallel": verdict.demand.parallel, "kv_type": verdict.demand.kv_type,
         "batch": verdict.demand.batch,
         "largest_context": verdict.largest_context, "tokens_per_second": round(verdict.speed, 1),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +12,13 @@ from holdfast.cli.init_cards import board, entry
 from holdfast.cli.init_edit import drop, put
 from holdfast.components.ollama.options import Instance
 from holdfast.errors import HoldfastError
-from holdfast.fit import Card, judge
+from holdfast.fit import Card, Shape, judge
 from holdfast.fit.choose import Seat, choose
 from holdfast.fit.judge import Demand, holds
 from holdfast.fit.nearest import nearest
 from holdfast.fit.reasons import reasons
 from holdfast.fit.slot import Board, Slot
-from holdfast.settings.fitting import known_shapes
+from holdfast.settings.fitting import asked
 from holdfast.settings.workstation import Workstation
 
 
@@ -131,16 +131,17 @@ def _instances(
 
     at = {found.address: name for name, found in gpus.items()}
     cards = {name: found.card for name, found in gpus.items()}
+    shapes = asked(ws).shape
     changes: list[Change] = []
     why = []
     for role, one in ws.instances.items():
         explicit = (raw.get("instances") or {}).get(role) or {}
         ours = role in ROLES and one.model in models[role]
         kept = [name for name in one.gpus if name in cards]
-        fits = kept == one.gpus and _fits(one, kept, cards) is not False
+        fits = kept == one.gpus and _fits(shapes(one.model), one, kept, cards) is not False
         if not (grown and ours) and (fits or not one.gpus):
             continue
-        if ours and not grown and kept and _fits(one, kept, cards):
+        if ours and not grown and kept and _fits(shapes(one.model), one, kept, cards):
             new, reason = {"gpus": kept}, f"{role}: it fits on the cards that are left"
         elif ours:
             seats, said = best()
@@ -150,23 +151,24 @@ def _instances(
                 new |= {key: getattr(one, key) for key in ("context", "kv_type") if key in explicit}
         else:
             new, reason = {"gpus": kept}, f"{role}: {one.model} is kept"
-        settled = _settled(role, one, new, cards)
+        settled = _settled(role, one, new, cards, shapes)
         moves = differing(one.model_dump(), settled)
         changes += [Change(("instances", role, key), value) for key, value in moves.items()]
         why += [reason] if moves else []
     return changes, why
 
 
-def _fits(one: Instance, names: Sequence[str], cards: Mapping[str, Card]) -> bool | None:
+def _fits(shape: Shape | None, one: Instance, names: Sequence[str], cards: Mapping[str, Card]) -> bool | None:
     kinds = [cards[name] for name in names]
-    shape = known_shapes().get(one.model)
     return judge(shape, kinds, one.context, one.parallel, one.kv_type, one.flash_attention, batch=one.batch).fits
 
 
-def _settled(role: str, one: Instance, new: Mapping[str, Any], cards: Mapping[str, Card]) -> dict[str, Any]:
+def _settled(
+    role: str, one: Instance, new: Mapping[str, Any], cards: Mapping[str, Card], shapes: Callable[[str], Shape | None]
+) -> dict[str, Any]:
     """``new``, with what else has to change so that it fits. Raises HoldfastError."""
     after = one.model_copy(update=dict(new))
-    shape = known_shapes().get(after.model)
+    shape = shapes(after.model)
     own = {name: cards[name] for name in after.gpus}
     free = {name: card for name, card in cards.items() if name not in own}
     problem = HoldfastError(

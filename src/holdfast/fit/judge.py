@@ -150,7 +150,7 @@ def _not_known(shape: Shape | None, cards: Sequence[Card | None], names: Sequenc
     if not cards:
         return "no card: it runs on the processor"
     if shape is None:
-        return "the model's shape is in no lock"
+        return "the model's shape is neither in the lock nor in models.shapes"
     if shape.unknown:
         return shape.unknown
     missing = [name for name, card in zip(names, cards, strict=True) if card is None]

@@ -6,13 +6,16 @@ import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from holdfast.components.ollama.options import Instance
-from holdfast.errors import SettingsError
+from holdfast.errors import HoldfastError, SettingsError
 from holdfast.fit import Card, Shape, Verdict, judge, leasing
-from holdfast.fit.lock import shapes
+from holdfast.fit.header import read
+from holdfast.fit.lock import shape_from_lock, shapes
 from holdfast.fit.nearest import nearest
+from holdfast.fit.reading import shape_of
 from holdfast.fit.residents import together
 
 if TYPE_CHECKING:
@@ -29,7 +32,7 @@ def known_shapes() -> dict[str, Shape]:
 class Asked:
     """What is to fit: the instances of ``name`` by role, its cards' kinds (None: not known) and PCI addresses by name.
 
-    ``shapes``: of models that are in no lock.
+    ``shapes``: of the site's own models; they come before the lock's.
     """
 
     name: str
@@ -38,10 +41,30 @@ class Asked:
     addresses: Mapping[str, str] = field(default_factory=dict)
     shapes: Mapping[str, Shape] = field(default_factory=dict)
 
+    def shape(self, model: str) -> Shape | None:
+        """What is known of ``model``; the site's own word comes first."""
+        return self.shapes.get(model) or known_shapes().get(model)
+
+    def advice(self, role: str) -> str:
+        """What a person can do where it is not known whether the model fits; empty where nothing helps."""
+        one, verdict = self.instances[role], self.verdict(role)
+        if verdict.fits is not None or not one.gpus:
+            return ""
+        shape = self.shape(one.model)
+        if shape is None:
+            return (
+                f"./holdfast depot update {one.model} reads it from the registry and prints the lines for hosts.yml; or from a file "
+                f"of this computer: models: {{shapes: {{{one.model!r}: /path/of/the/model.gguf}}}}"
+            )
+        if shape.unknown:
+            return "none for the arithmetic: load it, and see what ./holdfast bench says of the cards"
+        lacking = ", ".join(name for name in one.gpus if self.kinds[name] is None)
+        return f"gpus: {{{lacking}: {{address: …, card: KIND}}}}, a key of src/holdfast/fit/cards.py; or its vram_mib"
+
     def verdict(self, role: str) -> Verdict:
         """The verdict for one instance."""
         one = self.instances[role]
-        shape = self.shapes.get(one.model) or known_shapes().get(one.model)
+        shape = self.shape(one.model)
         cards = [self.kinds[name] for name in one.gpus]
         return judge(shape, cards, one.context, one.parallel, one.kv_type, one.flash_attention, one.gpus, one.batch)
 
@@ -64,7 +87,35 @@ class FitError(SettingsError):
 
 def asked(ws: Workstation) -> Asked:
     """What is to fit on ``ws``."""
-    return Asked(ws.name, ws.instances, {name: gpu.kind(ws.card) for name, gpu in ws.gpus.items()}, ws.addresses)
+    kinds = {name: gpu.kind(ws.card) for name, gpu in ws.gpus.items()}
+    return Asked(ws.name, ws.instances, kinds, ws.addresses, own_shapes(ws.name, ws.models.shapes))
+
+
+def own_shapes(name: str, given: Mapping[str, str | dict[str, Any]]) -> dict[str, Shape]:
+    """The shapes that a site has set (``models.shapes``), by model. Raises SettingsError for a file that is no GGUF."""
+    out = {}
+    for model, entry in given.items():
+        where = f"{name}.models.shapes.{model}"
+        try:
+            out[model] = shape_from_lock(entry, where) if isinstance(entry, dict) else _of_file(Path(entry).expanduser())
+        except (OSError, RuntimeError) as error:
+            problem = getattr(error, "strerror", None) or str(error)
+            fix = f"put the model's GGUF there, or write what ./holdfast depot update {model} prints"
+            raise SettingsError(f"{entry!r:.200} cannot be read: {problem}", where=where, fix=fix) from None
+        except HoldfastError as error:
+            raise SettingsError(error.message, where=where, allowed=error.allowed, fix=error.fix) from None
+    return out
+
+
+def _of_file(path: Path) -> Shape:
+    about = path.stat()
+    return _of_stamped(path, about.st_mtime_ns, about.st_size)
+
+
+@functools.lru_cache(maxsize=32)
+def _of_stamped(path: Path, _changed: int, _size: int) -> Shape:
+    with path.open("rb") as source:
+        return shape_of(read(source, str(path)), str(path))
 
 
 def verdicts(ws: Workstation) -> dict[str, Verdict]:

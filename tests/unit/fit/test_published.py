@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from tests.unit.fit.logs import GPT_OSS, LLAMA8, LOGS, QWEN3_Q4, Log
 
 from holdfast.fit import CARDS, Gpu, judge, memory
@@ -12,6 +11,7 @@ from holdfast.fit.judge import MIB
 from holdfast.fit.lock import shapes
 from holdfast.fit.q4_k_m import PUBLISHED, shape
 from holdfast.fit.shape import COMPUTED, READ
+
 
 def near(value: float, logged: float, share: float = 0.03) -> bool:
     return abs(value - logged) <= share * logged

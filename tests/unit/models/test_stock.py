@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from holdfast.cli.main import run
 from holdfast.components.models import pins, stock
@@ -81,5 +82,7 @@ def test_a_model_of_ones_own_is_looked_up_for_hosts_yml(
     monkeypatch.setattr(pins, "lock", lambda file=None: {REASONER: known[REASONER]})
     assert run(["depot", "update", CODER]) == 0
     out = capsys.readouterr().out
-    assert f"for hosts.yml: models: {{pins: {{'{CODER}': '{own}'}}}}" in out
+    assert f"{CODER} is a model of your own; in hosts.yml, below the host:" in out
+    printed = yaml.safe_load(out[out.index("  models:") :])["models"]
+    assert printed["pins"] == {CODER: own} and printed["shapes"][CODER]["architecture"] == "llama"
     assert "written to locks/" not in out

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from holdfast.errors import HoldfastError
+from holdfast.fit.lock import shape_from_lock
 from holdfast.settings.section import Section, no_account
 
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
@@ -22,6 +25,22 @@ def _no_registry(value: object) -> object:
 ModelName = Annotated[
     str, BeforeValidator(_no_registry), Field(pattern=r"^([\w][\w.-]*/)?[\w][\w.-]*:[\w][\w.-]*$", max_length=200)
 ]
+
+
+def _shape(value: str | dict[str, Any]) -> str | dict[str, Any]:
+    if isinstance(value, str):
+        if not re.match(r"^[/~][^\x00\n]*$", value):
+            raise ValueError("no file; an absolute path of this computer, or one that begins with ~")
+        return value
+    try:
+        shape_from_lock(value, "models.shapes")
+    except HoldfastError as error:
+        raise ValueError(f"{error.message}; write what ./holdfast depot update MODEL prints") from None
+    return value
+
+
+# A model's own file on this computer, or an entry as in locks/models.yml.
+ShapeSource = Annotated[str | dict[str, Any], AfterValidator(_shape)]
 
 
 # Where a server's confinement hides what is there, or nothing outlives a boot.
@@ -72,6 +91,13 @@ class Options(Section):
         description="Manifest digests of this site's own models, by name and tag; they come before locks/models.yml. "
         "The digest is the SHA-256 of the manifest as the registry sends it, the ID that `ollama list` shortens.",
         examples=[{"qwen2.5-coder:32b": "sha256:" + "0" * 64}],
+    )
+    shapes: dict[ModelName, ShapeSource] = Field(
+        default_factory=dict,
+        description="Shapes of this site's own models, by name and tag: what decides whether they fit. The path of the model's "
+        "GGUF on this computer, whose beginning is read, or what `./holdfast depot update MODEL` prints. They come before those of "
+        "locks/models.yml.",
+        examples=[{"somebody/coder:13b": "~/models/coder-13b.gguf"}],
     )
     limit_mib_s: float = Field(
         default=0, ge=0, le=100_000, description="Most MiB per second that the download may take; 0: no limit."

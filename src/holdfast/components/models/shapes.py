@@ -8,10 +8,12 @@ import re
 from pathlib import Path
 from typing import IO, cast
 
+import yaml
+
 from holdfast.components.models.pins import LOCK, MANNER
 from holdfast.errors import HoldfastError
 from holdfast.fit.header import MOST_BYTES, HeaderError, read
-from holdfast.fit.lock import write
+from holdfast.fit.lock import shape_to_lock, write
 from holdfast.fit.reading import shape_of
 from holdfast.fit.shape import Shape
 from holdfast_onhost import fetch_http, models_manifest
@@ -25,6 +27,13 @@ _BESIDE = ("application/vnd.ollama.image.projector", "application/vnd.ollama.ima
 
 def update(name: str, registry: str, user_agent: str, file: Path = LOCK) -> Shape:
     """Read the shape of ``name`` from the beginning of its GGUF and write it into the lock. Raises HoldfastError."""
+    shape = look_up(name, registry, user_agent)
+    write(name, shape, file)
+    return shape
+
+
+def look_up(name: str, registry: str, user_agent: str) -> Shape:
+    """The shape of ``name``, from the beginning of its GGUF as ``registry`` serves it. Raises HoldfastError."""
     source = Source(registry, user_agent)
     try:
         manifest = json.loads(models_manifest.read(name, source, MANNER))
@@ -43,8 +52,14 @@ def update(name: str, registry: str, user_agent: str, file: Path = LOCK) -> Shap
         raise HoldfastError(error.message, fix=error.fix) from error
     except (ValueError, KeyError, TypeError) as error:
         raise HoldfastError(f"{name}: the manifest names no model: {error!r:.200}", fix="check the model's name") from error
-    write(name, shape, file)
     return shape
+
+
+def for_hosts(name: str, manifest: str, shape: Shape) -> list[str]:
+    """The lines for hosts.yml, below the host's name, that make ``name`` known there: its pin and its shape."""
+    entry = {"models": {"pins": {name: manifest}, "shapes": {name: shape_to_lock(shape)}}}
+    text = yaml.safe_dump(entry, sort_keys=False, width=110, default_flow_style=None)
+    return [f"  {line}" for line in text.splitlines()]
 
 
 def _shape(name: str, source: Source, blob: Blob) -> Shape:
