@@ -42,7 +42,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     one = verbs.add_parser("update", help="hash the official release, or a model's manifest, and write it into the lock")
     one.add_argument("names", nargs="+", metavar="NAME", help="artifacts (locks/artifacts.yml), or models: those of "
                      "locks/models.yml, or your own, for which the lines of hosts.yml are printed")  # fmt: skip
-    one.add_argument("--registry", metavar="URL", default=stock.REGISTRY, help="where models are looked up (default: %(default)s)")
+    one.add_argument("--registry", metavar="URL", default=stock.REGISTRY, help="where models are looked up (%(default)s)")
     one = verbs.add_parser("lock", help="make the Python locks anew: with hashes, without addresses")
     one.add_argument("names", nargs="*", metavar="NAME", help=f"only these: {', '.join(locks.LOCKED)}")
     one.add_argument("--upgrade", action="store_true", help="take the newest versions that fit")
@@ -121,7 +121,8 @@ def update(args: argparse.Namespace, progress: Progress) -> Outcome:
         what = shape.unknown or f"{len(shape.layers)} layers of {shape.architecture}, {mib(shape.weights)} on the cards"
         lines.append(f"{name}: {what}")
         if name not in known:
-            lines += [f"{name} is a model of your own; in hosts.yml, below the host:", *shapes.for_hosts(name, models[name], shape)]
+            lines.append(f"{name} is a model of your own; in hosts.yml, below the host:")
+            lines += shapes.for_hosts(name, models[name], shape)
     data = {"updated": [asdict(p) for p in artifacts], "models": models}
     if artifacts or known.keys() & models:
         lines.append("written to locks/; compare with what the vendor publishes, then commit it")

@@ -21,8 +21,8 @@ def nearest(
 ) -> dict[str, Any]:
     """What to change in the instance so that it fits; empty where nothing of this helps.
 
-    ``cards``: the instance's own by name, ``free``: the machine's other ones. In this order: the usual batch; a smaller context; a
-    smaller number format of the cache; one request at a time; one card more, then two; a context of less than USEFUL. Where a
+    ``cards``: the instance's own by name, ``free``: the machine's other ones. In this order: the usual batch; a smaller context;
+    a smaller number format of the cache; one request at a time; one card more, then two; a context of less than USEFUL. Where a
     context is part of it, it is the largest that fits (and not more than was asked).
     """
     if holds(shape, list(cards.values()), demand):

@@ -35,7 +35,7 @@ class Architecture:
     rope: int = 0
 
 
-# https://huggingface.co/Qwen/Qwen2.5-Coder-32B-Instruct/blob/main/config.json, and so on for each (Qwen/Qwen2.5-Coder-…B-Instruct,
+# https://huggingface.co/Qwen/Qwen2.5-Coder-32B-Instruct/blob/main/config.json, and so on for each (Qwen/Qwen2.5-Coder-…,
 # deepseek-ai/DeepSeek-R1-Distill-Llama-70B and -Qwen-…B). Not deepseek-r1:8b: that tag has stood for two architectures.
 PUBLISHED = {
     "qwen2.5-coder:32b": Architecture("qwen2", 64, 5120, 40, 8, 27648, 152064, 32768),

@@ -53,8 +53,8 @@ class Asked:
         shape = self.shape(one.model)
         if shape is None:
             return (
-                f"./holdfast depot update {one.model} reads it from the registry and prints the lines for hosts.yml; or from a file "
-                f"of this computer: models: {{shapes: {{{one.model!r}: /path/of/the/model.gguf}}}}"
+                f"./holdfast depot update {one.model} reads it from the registry and prints the lines for hosts.yml; or from a "
+                f"file of this computer: models: {{shapes: {{{one.model!r}: /path/of/the/model.gguf}}}}"
             )
         if shape.unknown:
             return "none for the arithmetic: load it, and see what ./holdfast bench says of the cards"

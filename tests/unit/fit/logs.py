@@ -19,8 +19,8 @@ LLAMA8 = shape(Architecture("llama", 32, 4096, 32, 8, 14336, 128256, 131072, rop
 
 @dataclass(frozen=True)
 class Log:
-    """One load. ``free``: MiB free on each card before it. ``weights``, ``kv``, ``buffers``: MiB on each card, as written; empty where
-    the published excerpt does not have them. ``embedding``: MiB that stayed on the processor."""
+    """One load. ``free``: MiB free on each card before it. ``weights``, ``kv``, ``buffers``: MiB on each card, as written; empty
+    where the published excerpt does not have them. ``embedding``: MiB that stayed on the processor."""
 
     address: str
     shape: Shape

@@ -95,8 +95,8 @@ class Options(Section):
     shapes: dict[ModelName, ShapeSource] = Field(
         default_factory=dict,
         description="Shapes of this site's own models, by name and tag: what decides whether they fit. The path of the model's "
-        "GGUF on this computer, whose beginning is read, or what `./holdfast depot update MODEL` prints. They come before those of "
-        "locks/models.yml.",
+        "GGUF on this computer, whose beginning is read, or what `./holdfast depot update MODEL` prints. They come before "
+        "those of locks/models.yml.",
         examples=[{"somebody/coder:13b": "~/models/coder-13b.gguf"}],
     )
     limit_mib_s: float = Field(
