@@ -75,6 +75,8 @@ def data(
             for role, i in ws.instances.items()
         ],
         "open_webui": {"url": url, "admin_email": ws.open_webui.admin_email, "password_file": password_file()},
+        # What its virtual machine runs with, "kvm" or "tcg" (software); "": it has this computer's kernel.
+        "vm": state.vm if state else None,
         "namespaces": dict(state.namespaces) if state else dict.fromkeys(("neighbour", "phone", "laptop")),
         # As measured after loading: what is not in VRAM is in memory.
         "fit": {role: {k: found[k] for k in placed if k in found} for role, found in seen["instances"].items()},

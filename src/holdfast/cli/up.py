@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from holdfast.apply import run as runner
 from holdfast.apply.result import Result
-from holdfast.cli import hosts, summary, verify
+from holdfast.cli import hosts, summary, verify, virtual
 from holdfast.cli.outcome import Outcome
 from holdfast.cli.password import Asker
 from holdfast.cli.pci import has_nvidia
@@ -25,6 +25,7 @@ Brings a machine into the state that hosts.yml describes, waits until its models
 Run it again at any time: what is right already is not touched.
 
   ./holdfast up                                   a throw-away machine on this computer, from real parts
+  ./holdfast up --vm                              the same with a kernel of its own, in qemu
   ./holdfast up gpu-box                           the host gpu-box of hosts.yml, over SSH
   ./holdfast up @local                            this computer: the host of hosts.yml with `local: true`
   ./holdfast up gpu-box --set instances.coder.context=8192      another value, for this once
@@ -43,6 +44,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="throw-away machine only: the model file that a role gets",
     )  # fmt: skip
     parser.add_argument("--release", choices=("bookworm", "trixie"), help="throw-away machine only: its Debian release")
+    parser.add_argument(
+        "--vm", action="store_true",
+        help="throw-away machine only: a virtual machine (KVM where that works, else in software); Debian trixie unless said",
+    )  # fmt: skip
     parser.add_argument("--no-verify", action="store_true", help="leave out the checks at the end")
     reboot = parser.add_mutually_exclusive_group()
     reboot.add_argument(
@@ -60,17 +65,23 @@ def run(args: argparse.Namespace, progress: Shown) -> Outcome:
         values["nvidia.reboot"] = args.reboot
     name = hosts.LAB if args.host is None else host_of(args)
     hosts.set_for(name, values)
-    state = None
+    state, accelerator = None, ""
     if args.host is None:
         groups()
         if has_nvidia() and not hosts_file().exists():
             progress.note("this computer has an NVIDIA GPU: for itself, begin with ./holdfast init @local")
             progress.note("now building a throw-away machine; nothing of this computer is changed")
-        state = lab_up(args, progress)
+        if args.vm:
+            state, accelerator = virtual.lab_up(args.release, progress, model_files(args.models))
+        else:
+            state = lab_up(args, progress)
     ws = hosts.settings(name)
     asker = Asker(progress)
     with progress.phase("apply"):
-        result = runner.apply(name, log=log_of("up", name), progress=progress, ask=asker)
+        log = log_of("up", name)
+        result = runner.apply(name, log=log, progress=progress, ask=asker)
+    if state is not None and accelerator:
+        state = virtual.moved(state, accelerator, progress, lambda: runner.apply(name, log=log, progress=progress))
     with progress.phase("answers"):
         seen = summary.look(ws)
     checks = None
@@ -82,7 +93,9 @@ def run(args: argparse.Namespace, progress: Shown) -> Outcome:
 
 def host_of(args: argparse.Namespace) -> str:
     """The named host; options that only a throw-away machine has are refused."""
-    given = [option for option, value in (("--model", args.models), ("--release", args.release)) if value]
+    given = [
+        option for option, value in (("--model", args.models), ("--release", args.release), ("--vm", args.vm)) if value
+    ]
     name = hosts.chosen(args.host)
     if given and name != hosts.LAB:
         raise HoldfastError(

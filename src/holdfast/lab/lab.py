@@ -27,14 +27,20 @@ class Lab:
     """The lab called ``name``: a Debian ``release`` as the workstation, and everything around it.
 
     ``binds``: path in the workstation -> what of this computer is shown there, read-only (a device, a bus). ``base``: a tree
-    to start from in place of the release's own.
+    to start from in place of the release's own. ``packages``: what the release's own tree has besides.
     """
 
     def __init__(
-        self, name: str = "lab", release: str = "bookworm", *, binds: Mapping[str, Path] | None = None, base: Path | None = None
+        self,
+        name: str = "lab",
+        release: str = "bookworm",
+        *,
+        binds: Mapping[str, Path] | None = None,
+        base: Path | None = None,
+        packages: Sequence[str] = (),
     ) -> None:
         self.layout, self.name, self.release = Layout(name), name, release
-        self.binds, self.base = dict(binds or {}), base
+        self.binds, self.base, self.packages = dict(binds or {}), base, tuple(packages)
 
     def up(self, progress: Progress = QUIET, models: Mapping[str, Path] | None = None) -> LabState:
         """Make the lab, or keep the one that lives (what has died in it is started again).
@@ -57,7 +63,7 @@ class Lab:
             remove(self.layout)
             try:
                 making = _Making(self.layout, secrets.token_hex(8), self.release, progress)
-                return making.everything(models, self.binds, self.base)
+                return making.everything(models, self.binds, self.base, self.packages)
             except BaseException:
                 remove(self.layout)
                 raise
@@ -135,7 +141,11 @@ class _Making:
         return Member(self.layout, self.nonce, node, self.programs, self.control.ca)
 
     def everything(
-        self, overrides: Mapping[str, Path] | None, binds: Mapping[str, Path], base: Path | None
+        self,
+        overrides: Mapping[str, Path] | None,
+        binds: Mapping[str, Path],
+        base: Path | None,
+        packages: Sequence[str],
     ) -> LabState:
         layout, progress = self.layout, self.progress
         footprint.claim()
@@ -148,7 +158,7 @@ class _Making:
             processes.append(network.uplink(self.nonce))
         with progress.phase("lab: tree"):
             log = layout.logs / "tree.log"
-            start = base or tree.base(self.release, env=self.env, log=log, progress=progress)
+            start = base or tree.base(self.release, env=self.env, log=log, progress=progress, more=packages)
             ssh.make_keys(layout, self.env)
             guest.prepare(layout, start, env=self.env, log=layout.logs / "guest.log")
         with progress.phase("lab: boot"):
@@ -206,6 +216,7 @@ class _Making:
         # A one-off key is used up by the first join; a workstation that was logged out needs another.
         self.control.mint(self.auth_key, tagged=True)
         made = self._state(pins, overrides, found.processes)
+        made.vm = found.vm
         made.tailnet |= self.control.addresses(self.layout.name)
         state.save(made)
         return made

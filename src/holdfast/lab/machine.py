@@ -64,7 +64,9 @@ def boot(layout: Layout, nonce: str, binds: Mapping[str, Path] | None = None) ->
     return start("machine", argv, nonce=nonce, log=layout.logs / "machine.log", env=env)
 
 
-def wait(layout: Layout, process: Process, *, not_boot_id: str = "", seconds: float = BOOT_SECONDS) -> str:
+def wait(
+    layout: Layout, process: Process, *, not_boot_id: str = "", seconds: float = BOOT_SECONDS, connect_s: int = 3
+) -> str:
     """Wait until the login user can log in; returns the machine's boot id.
 
     ``not_boot_id``: wait until the boot id is another one. Raises HoldfastError with the machine's last words.
@@ -73,7 +75,7 @@ def wait(layout: Layout, process: Process, *, not_boot_id: str = "", seconds: fl
     log = layout.logs / "machine.log"
     said = ""
     while time.monotonic() < end and alive(process):
-        done = ssh(layout, ["cat", "/proc/sys/kernel/random/boot_id"], fresh=True)
+        done = ssh(layout, ["cat", "/proc/sys/kernel/random/boot_id"], fresh=True, connect_s=connect_s)
         found, said = done.stdout.strip(), done.stderr.strip() or said
         if done.returncode == 0 and found != not_boot_id:
             return found

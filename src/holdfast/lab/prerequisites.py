@@ -26,16 +26,19 @@ PROGRAMS = {
     "unshare": "util-linux",
     "dpkg-deb": "dpkg",
 }
+# What a virtual machine needs besides.
+VM_PROGRAMS = {"qemu-system-x86_64": "qemu-system-x86", "mke2fs": "e2fsprogs", "debugfs": "e2fsprogs"}
 # Brought by no program: Debian's keys (Ubuntu lacks them, and mmdebstrap would take an unsigned mirror for an error).
 FILES = {"/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring"}
 LOCK_SECONDS = 300
 _LOCKED = ("Could not get lock", "Unable to acquire the dpkg frontend lock", "is another process using it")
 
 
-def missing() -> list[str]:
-    """The packages that are needed and not there."""
-    lacking = [package for program, package in PROGRAMS.items() if shutil.which(program, path=_path()) is None]
-    return sorted(lacking + [package for file, package in FILES.items() if not Path(file).exists()])
+def missing(vm: bool = False) -> list[str]:
+    """The packages that are needed and not there. ``vm``: for a virtual machine too."""
+    programs = PROGRAMS | (VM_PROGRAMS if vm else {})
+    lacking = [package for program, package in programs.items() if shutil.which(program, path=_path()) is None]
+    return sorted({*lacking, *(package for file, package in FILES.items() if not Path(file).exists())})
 
 
 def _path() -> str:
@@ -43,8 +46,8 @@ def _path() -> str:
     return os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
 
 
-def ensure(progress: Progress = QUIET) -> list[str]:
-    """Install what is missing and return it.
+def ensure(progress: Progress = QUIET, vm: bool = False) -> list[str]:
+    """Install what is missing and return it. ``vm``: what a virtual machine needs too.
 
     Raises HoldfastError when not root, without apt, or without a TUN device.
     """
@@ -53,7 +56,7 @@ def ensure(progress: Progress = QUIET) -> list[str]:
             "the throw-away machine needs root on this computer (network namespaces, systemd-nspawn)",
             fix="run it as root: sudo ./holdfast up",
         )
-    wanted = missing()
+    wanted = missing(vm)
     if wanted:
         if shutil.which("apt-get") is None:
             raise HoldfastError(

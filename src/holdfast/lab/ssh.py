@@ -48,13 +48,20 @@ def make_keys(layout: Layout, env: dict[str, str]) -> None:
 
 
 def ssh(
-    layout: Layout, command: Sequence[str], *, input: str | None = None, timeout: float = 60, fresh: bool = False
+    layout: Layout,
+    command: Sequence[str],
+    *,
+    input: str | None = None,
+    timeout: float = 60,
+    fresh: bool = False,
+    connect_s: int = 3,
 ) -> subprocess.CompletedProcess[str]:
     """Run ``command`` (words joined by blanks, as ssh does) on the workstation as the login user.
 
-    ``fresh``: a connection of its own instead of the shared one. Returns whatever the status; 255 is ssh's own failure.
+    ``fresh``: a connection of its own instead of the shared one, made within ``connect_s`` seconds. Returns whatever the
+    status; 255 is ssh's own failure.
     """
-    own = ["-o", "ControlPath=none", "-o", "ConnectTimeout=3"] if fresh else []
+    own = ["-o", "ControlPath=none", "-o", f"ConnectTimeout={connect_s}"] if fresh else []
     argv = ["ssh", "-F", str(layout.ssh_config), *own, layout.name, *command]
     return subprocess.run(
         argv, input=input, stdin=subprocess.DEVNULL if input is None else None, capture_output=True, text=True,

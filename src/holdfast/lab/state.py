@@ -17,7 +17,8 @@ class LabState:
     """A lab that has come up.
 
     ``site`` is its block of hosts.yml; ``lan`` has ipv4, ipv6 and link_local of the workstation; ``tailnet`` its name,
-    ipv4 and ipv6 (empty until it has joined) and control_url; ``models`` the sentence each role answers.
+    ipv4 and ipv6 (empty until it has joined) and control_url; ``models`` the sentence each role answers;
+    ``vm`` what its virtual machine runs with, "kvm" or "tcg" ("": systemd-nspawn).
     """
 
     name: str
@@ -30,6 +31,7 @@ class LabState:
     tailnet: dict[str, str]
     processes: list[Process] = field(default_factory=list)
     models: dict[str, str] = field(default_factory=dict)
+    vm: str = ""
 
     def process(self, role: str) -> Process | None:
         """The newest process of a role."""

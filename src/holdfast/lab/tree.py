@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from holdfast.errors import HoldfastError
@@ -25,20 +26,20 @@ def trees_dir() -> Path:
     return cache_dir() / "trees"
 
 
-def cached(release: str) -> Path:
-    """Where the tree of a release lies or will lie; the key changes with the packages and the recipe."""
-    key = hashlib.sha256(f"{RECIPE} {release} {' '.join(sorted(PACKAGES))}".encode()).hexdigest()[:12]
+def cached(release: str, more: Sequence[str] = ()) -> Path:
+    """Where the tree of a release, with ``more`` packages, lies or will lie; the key changes with them and the recipe."""
+    key = hashlib.sha256(f"{RECIPE} {release} {' '.join(sorted([*PACKAGES, *more]))}".encode()).hexdigest()[:12]
     return trees_dir() / f"{release}-{key}"
 
 
-def base(release: str, *, env: dict[str, str], log: Path, progress: Progress = QUIET) -> Path:
-    """The tree of ``release``, made with mmdebstrap where it is missing (about two minutes, 350 MB).
+def base(release: str, *, env: dict[str, str], log: Path, progress: Progress = QUIET, more: Sequence[str] = ()) -> Path:
+    """The tree of ``release``, with ``more`` packages, made with mmdebstrap where it is missing (about two minutes, 350 MB).
 
     It appears under its name only when it is whole. Raises HoldfastError for an unknown release or when mmdebstrap fails.
     """
     if release not in RELEASES:
         raise HoldfastError(f"unknown release {release!r}", allowed=", ".join(RELEASES), fix="choose one of these")
-    wanted = cached(release)
+    wanted = cached(release, more)
     if wanted.is_dir():
         return wanted
     trees_dir().mkdir(parents=True, exist_ok=True)
@@ -48,7 +49,7 @@ def base(release: str, *, env: dict[str, str], log: Path, progress: Progress = Q
     # In namespaces of its own: mmdebstrap mounts /proc and /dev in the tree, and a killed one would leave these mounts and
     # its children; so they end with it (unshare(1), --kill-child).
     alone = ["unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child=SIGKILL"]
-    options = ["--quiet", "--mode=root", "--variant=minbase", f"--include={','.join(PACKAGES)}"]
+    options = ["--quiet", "--mode=root", "--variant=minbase", f"--include={','.join([*PACKAGES, *more])}"]
     languages = '--aptopt=Acquire::Languages "none"'
     run(
         [*alone, "mmdebstrap", *options, languages, release, making],

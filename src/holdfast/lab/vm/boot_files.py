@@ -1,0 +1,65 @@
+"""The boot loader's part: which kernel and initrd a disk would boot, read from its ext4 without mounting it.
+
+As GRUB does on Debian: the newest kernel in /boot, with the initrd of the same version if there is one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from holdfast.errors import HoldfastError
+from holdfast.proc import run
+
+
+@dataclass(frozen=True)
+class BootFiles:
+    """``release``: the kernel's. ``initrd`` is None where the disk has none of this version."""
+
+    release: str
+    kernel: Path
+    initrd: Path | None
+
+
+def version_key(release: str) -> list[tuple[int, int | str]]:
+    """Sorts kernel releases: digits as numbers (6.12.9 before 6.12.10), all else as text."""
+    return [(1, int(part)) if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", release) if part]
+
+
+def newest(names: Iterable[str]) -> str:
+    """The newest release among file names such as vmlinuz-6.12.117-cloud-amd64; "" without any."""
+    releases = [name.removeprefix("vmlinuz-") for name in names if name.startswith("vmlinuz-")]
+    return max((r for r in releases if not r.endswith((".old", ".dpkg-new", ".dpkg-tmp"))), key=version_key, default="")
+
+
+def repair(disk: Path) -> None:
+    """Replay the journal and mend what a power cut has left, as the initrd's fsck would. Raises where that is not possible."""
+    done = run(["e2fsck", "-p", disk], check=False)
+    if done.returncode not in (0, 1):
+        raise HoldfastError(
+            f"the disk cannot be mended: {done.stdout}{done.stderr}", where=str(disk), fix="./holdfast down"
+        )
+
+
+def extract(disk: Path, folder: Path) -> BootFiles:
+    """Copy the kernel and initrd that boot next out of ``disk`` into ``folder``. Raises where there is no kernel."""
+    # Lines of /INODE/MODE/UID/GID/NAME/SIZE/ (debugfs(8), ls -p).
+    listing = run(["debugfs", "-R", "ls -p /boot", disk]).stdout
+    names = {fields[5] for line in listing.splitlines() if len(fields := line.split("/")) > 6}
+    release = newest(names)
+    if not release:
+        raise HoldfastError("the disk has no kernel in /boot", where=str(disk), fix="./holdfast down")
+    files = BootFiles(release, folder / "vmlinuz", folder / "initrd" if f"initrd.img-{release}" in names else None)
+    _dump(disk, f"/boot/vmlinuz-{release}", files.kernel)
+    if files.initrd:
+        _dump(disk, f"/boot/initrd.img-{release}", files.initrd)
+    return files
+
+
+def _dump(disk: Path, source: str, target: Path) -> None:
+    target.unlink(missing_ok=True)
+    done = run(["debugfs", "-R", f'dump {source} "{target}"', disk])  # its status is 0 whatever happens
+    if not target.is_file() or not target.stat().st_size:
+        raise HoldfastError(f"{source} cannot be read: {done.stderr.strip()}", where=str(disk), fix="./holdfast down")

@@ -1,0 +1,59 @@
+"""What a tree needs to boot by itself, beyond what systemd-nspawn asks of it: a disk, an address, an initrd."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from holdfast.errors import HoldfastError
+from holdfast.lab import layout as at
+from holdfast.lab.vm.boot_files import newest
+from holdfast.lab.vm.layout import LABEL
+from holdfast.proc import run
+
+# What a tree gets at its making when it is to become a virtual machine. The kernel for clouds has no drivers of real hardware,
+# and so a third of the size.
+PACKAGES = ("initramfs-tools", "linux-image-cloud-amd64", "zstd")
+# As a server's own network; systemd-nspawn is given its addresses from outside.
+_NETWORK = f"""\
+[Match]
+MACAddress={at.WORKSTATION_MAC}
+[Network]
+Address={at.WORKSTATION4}/24
+Address={at.WORKSTATION6}/64
+Gateway={at.ROUTER4}
+IPv6AcceptRA=no
+"""
+# The disk's driver alone: what else there is, udev loads from the disk. In software every module less is time.
+_INITRAMFS = "MODULES=list\n"
+_MODULES = "virtio_pci\nvirtio_blk\next4\n"
+# In namespaces of its own, so that no mount outlives it.
+_ALONE = ["unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child=SIGKILL"]
+_CHROOT = (
+    'mount -t proc proc "$1/proc" && mount -t devtmpfs dev "$1/dev" && tree=$1 && shift && exec chroot "$tree" "$@"'
+)
+
+
+def kernel(tree: Path) -> str:
+    """The release of the newest kernel in ``tree``. Raises HoldfastError where there is none."""
+    release = newest(path.name for path in (tree / "boot").glob("vmlinuz-*"))
+    if not release:
+        raise HoldfastError(
+            "the machine has no kernel of its own to boot: it was not made to become a virtual one",
+            where=str(tree / "boot"), fix="./holdfast down, then ./holdfast up --vm",
+        )  # fmt: skip
+    return release
+
+
+def dress(tree: Path, *, env: dict[str, str], log: Path) -> None:
+    """Make ``tree``, which nothing runs in, bootable. Harmless twice. Raises HoldfastError where it has no kernel."""
+    kernel(tree)
+    (tree / "etc/fstab").write_text(f"LABEL={LABEL} / ext4 defaults,errors=remount-ro 0 1\n")
+    (tree / "etc/systemd/network").mkdir(exist_ok=True)
+    (tree / "etc/systemd/network/10-lan.network").write_text(_NETWORK)
+    folder = tree / "etc/initramfs-tools"
+    (folder / "conf.d").mkdir(parents=True, exist_ok=True)
+    (folder / "conf.d/small").write_text(_INITRAMFS)
+    (folder / "modules").write_text(_MODULES)
+    inside: list[str | Path] = [*_ALONE, "sh", "-c", _CHROOT, "chroot", tree]
+    run([*inside, "systemctl", "enable", "systemd-networkd"], env=env, log=log)
+    run([*inside, "update-initramfs", "-u", "-k", "all"], env=env, log=log)

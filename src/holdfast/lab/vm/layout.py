@@ -1,0 +1,42 @@
+"""Where a lab's virtual machine keeps its things, and what it is made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from holdfast.lab.layout import Layout
+
+QEMU = "qemu-system-x86_64"
+MEMORY_MIB = 4096
+DISK_GIB = 32  # a sparse file
+BOOT_SECONDS = 600  # 50 in software on two idle processors; more when they are busy
+# The disk's label: the kernel's command line and /etc/fstab name the disk by it.
+LABEL = "holdfast"
+
+
+def folder(layout: Layout) -> Path:
+    return layout.folder / "vm"
+
+
+def disk(layout: Layout) -> Path:
+    return folder(layout) / "disk.img"
+
+
+def pid_file(layout: Layout) -> Path:
+    """qemu's own; kill -9 of this process is a power cut."""
+    return folder(layout) / "qemu.pid"
+
+
+def serial_log(layout: Layout) -> Path:
+    """What kernel and systemd say on the console, of all boots."""
+    return layout.logs / "console.log"
+
+
+def control_socket(layout: Layout) -> Path:
+    """qemu's control socket; short, as `Layout.sockets` is."""
+    return layout.sockets / "qemu"
+
+
+def command_line(layout: Layout) -> Path:
+    """Further words for the kernel's command line, read at each boot."""
+    return folder(layout) / "cmdline"

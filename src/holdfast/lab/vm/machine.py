@@ -1,0 +1,46 @@
+"""The workstation as a virtual machine: its cable, its power switch."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from holdfast.errors import HoldfastError
+from holdfast.lab import processes
+from holdfast.lab.layout import Layout
+from holdfast.lab.processes import Process, start
+from holdfast.lab.vm import layout as vm
+from holdfast.lab.vm.power import CABLE
+from holdfast.paths import ROOT
+from holdfast.proc import run
+
+
+def plug(layout: Layout, env: dict[str, str]) -> None:
+    """Put a tap device in the place of the cable that leads to the workstation's namespace. Harmless twice.
+
+    Both its ends are in the router's namespace, where qemu runs too: nothing of it shows up in this computer's network.
+    """
+    router = layout.netns("router")
+    run(["ip", "-n", router, "link", "delete", CABLE], env=env, check=False)
+    run(["ip", "-n", router, "tuntap", "add", "dev", CABLE, "mode", "tap"], env=env)
+    run(["ip", "-n", router, "link", "set", CABLE, "master", "br-lan", "up"], env=env)
+
+
+def boot(layout: Layout, nonce: str, accelerator: str) -> Process:
+    """Switch it on and return at once; `holdfast.lab.machine.wait` waits for the login."""
+    argv: list[str | Path] = [sys.executable, "-m", "holdfast.lab.vm.power", layout.name, "--accelerator", accelerator]
+    env = {"PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "1"}
+    layout.sockets.mkdir(parents=True, exist_ok=True)
+    return start("machine", argv, nonce=nonce, log=layout.logs / "machine.log", env=env)
+
+
+def cut_power(layout: Layout, nonce: str, process: Process) -> None:
+    """Kill qemu with SIGKILL: nothing in the machine gets to write another byte. Raises where it does not run."""
+    try:
+        pid = int(vm.pid_file(layout).read_text())
+    except (OSError, ValueError):
+        pid = 0
+    if pid not in processes.of_nonce(nonce):
+        raise HoldfastError("the virtual machine is not on", where=str(vm.pid_file(layout)), fix="switch it on first")
+    processes.kill([pid])
+    processes.wait_until("the virtual machine's supply does not end", lambda: not processes.alive(process), seconds=20)
