@@ -99,6 +99,7 @@ def trusted(m: Machine, bundle: str, folder: str, certificates: dict[str, str]) 
     text = m.text(bundle) or ""
     there = {path.rpartition("/")[2].removesuffix(".removed") for path in m.disk if path.startswith(f"{folder}/holdfast-")}
     return {
+        "stale": [],  # the links beside the bundle are update-ca-certificates' own matter here
         "untrusted": [name for name, pem in certificates.items() if pem.strip() not in text],
         "undeclared": sorted(there - set(certificates)),
     }

@@ -8,7 +8,8 @@ from tests.lab.sabotage.kind import Sabotage
 SABOTAGES: list[Sabotage] = [
     *base.SABOTAGES, *models.SABOTAGES, *ollama.SABOTAGES, *open_webui.SABOTAGES, *aider.SABOTAGES, *tailscale.SABOTAGES,
 ]  # fmt: skip
-BATCHES = sorted({s.batch for s in SABOTAGES})
+# What changes servers before what stops them: a stopped one shows nothing else.
+BATCHES = sorted({s.batch for s in SABOTAGES}, reverse=True)
 
 _NO_CARD = "no NVIDIA GPU on this machine (require_gpu: false)"
 # Checks that the lab cannot turn red, and the words with which they must be skipped there.
@@ -28,7 +29,7 @@ _ANSWERS = "timeout 120 sh -c 'until curl -s -o /dev/null http://127.0.0.1:8080/
 
 
 def batch(number: int) -> list[Sabotage]:
-    """The sabotages that are done together: none of them hides another, or would redden another's checks."""
+    """The sabotages that are done together: none of them, nor of the batches before, hides another."""
     return [s for s in SABOTAGES if s.batch == number]
 
 

@@ -18,7 +18,8 @@ CERTIFICATES = "/usr/local/share/ca-certificates"
 
 def read_authorities(bundle: str, folder: str, certificates: dict[str, str]) -> Any:
     """Runs on the host: which of ``certificates`` are not in the bundle that update-ca-certificates makes, and which of
-    ours in ``folder`` nobody declares; the names of the latter without the mark of a removal that was cut off."""
+    ours in ``folder`` nobody declares; the names of the latter without the mark of a removal that was cut off.
+    ``stale``: links beside the bundle that lead to none of those declared (somebody removed the file by hand)."""
     import os
 
     try:
@@ -30,7 +31,12 @@ def read_authorities(bundle: str, folder: str, certificates: dict[str, str]) -> 
         there = [n.removesuffix(".removed") for n in os.listdir(folder) if n.startswith("holdfast-")]
     except OSError:
         there = []
+    try:
+        links = [n for n in os.listdir(os.path.dirname(bundle)) if n.startswith("holdfast-") and n.endswith(".pem")]
+    except OSError:
+        links = []
     return {
+        "stale": sorted(n for n in links if n[: -len("pem")] + "crt" not in certificates),
         "untrusted": [name for name, pem in certificates.items() if pem.strip() not in text],
         "undeclared": sorted({n for n in there if n.endswith(".crt") and n not in certificates}),
     }
@@ -53,12 +59,13 @@ def authorities(certificates: Mapping[str, str]) -> Iterator[StringCommand]:
     bundle = "/etc/ssl/certs/ca-certificates.crt"
     found = Authorities.read(host, bundle=bundle, folder=CERTIFICATES, certificates=dict(certificates)) or {}
     undeclared = found.get("undeclared", [])
-    if not changed and not undeclared and found.get("untrusted", [*certificates]) == []:
+    stale = undeclared or found.get("stale", [])
+    if not changed and not stale and found.get("untrusted", [*certificates]) == []:
         host.noop(f"{len(certificates)} authorities are trusted")
         return
     if changed:
         yield writing(changed)
-    if not undeclared:
+    if not stale:
         yield StringCommand("update-ca-certificates >/dev/null")
         return
     # Put aside under names that update-ca-certificates overlooks, gone once the bundle is made without them: an apply that
@@ -66,7 +73,8 @@ def authorities(certificates: Mapping[str, str]) -> Iterator[StringCommand]:
     paths = [shlex.quote(f"{CERTIFICATES}/{name}") for name in undeclared]
     aside = "; ".join(f"[ ! -e {path} ] || mv -f {path} {path}.removed" for path in paths)
     gone = " ".join(f"{path}.removed" for path in paths)
-    yield StringCommand(f"set -e; {aside}; update-ca-certificates --fresh >/dev/null; rm -f {gone}")
+    steps = ["set -e", aside, "update-ca-certificates --fresh >/dev/null", f"rm -f {gone}"]
+    yield StringCommand("; ".join(step for step in steps if step))
 
 
 def read_uv(link: str) -> Any:
