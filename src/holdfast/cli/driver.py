@@ -40,6 +40,8 @@ def rows(table: Table, nvidia: Mapping[str, Any] | None) -> None:
         table.add_row("kernel", f"{running}" + (f"; next boot: {following}" if following not in ("", running) else ""))
     for note in nvidia["notes"]:
         table.add_row("", note)
+    for n, update in enumerate(nvidia.get("updates", ())):  # a recording has none
+        table.add_row("" if n else "updates", update)
 
 
 def replay(file: Path) -> dict[str, Any]:

@@ -26,8 +26,10 @@ from holdfast.components.base.facts import Room  # noqa: E402
 from holdfast.components.models import files as models  # noqa: E402
 from holdfast.components.models import pins  # noqa: E402
 from holdfast.components.models.facts import ModelStore  # noqa: E402
+from holdfast.components.nvidia import updates  # noqa: E402
 from holdfast.components.nvidia.deploy import minimum  # noqa: E402
 from holdfast.components.nvidia.facts import NvidiaState  # noqa: E402
+from holdfast.components.nvidia.updates import Updates  # noqa: E402
 from holdfast.components.ollama.files import LEASES, unit_name  # noqa: E402
 from holdfast.components.ollama.instances import Instances  # noqa: E402
 from holdfast.components.ollama.leases import Leases  # noqa: E402
@@ -49,6 +51,8 @@ def read(host: Any, ws: Workstation) -> dict[str, Any]:
     """Everything, one round trip a fact."""
     recorded = NvidiaState.read(host, root="/")
     nvidia = None if recorded is None else {**driver.told(recorded, ws.addresses, minimum(ws)), "recorded": recorded}
+    if nvidia is not None:
+        nvidia["updates"] = updates.told(Updates.read(host, root="/"))
     try:
         wanted = pins.pinned(ws)
     except HoldfastError:

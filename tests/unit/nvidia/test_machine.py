@@ -115,7 +115,9 @@ def test_disks_that_ask_for_a_passphrase_at_boot(tmp_path: Path) -> None:
     by_file: Files = {"etc/crypttab": "sda3_crypt UUID=2 /etc/keys/root.key luks\n"}
     assert read(tmp_path / "file", {**READY, **volume, **by_file}).passphrases == ()
     asks: Files = {"etc/crypttab": "sda3_crypt UUID=2 none luks,discard\n"}
-    assert read(tmp_path / "asks", {**READY, **volume, **asks}).passphrases == ("sda3_crypt",)
+    found = read(tmp_path / "asks", {**READY, **volume, **asks})
+    assert found.passphrases == ("sda3_crypt",)
+    assert any("sda3_crypt asks for a passphrase at boot" in note for note in classify(found, {}, 550).notes)
 
 
 def test_a_derivative_is_what_it_derives_from(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from holdfast.components.nvidia.cards import _OLDER, UNKNOWN, card
 from holdfast.components.nvidia.machine import Gpu, Kernel, Machine, Package
-from holdfast.components.nvidia.packages import Want, choose, driver_set, foreign, missing, superseded
+from holdfast.components.nvidia.packages import Want, choose, depot_names, driver_set, foreign, missing, superseded
 from holdfast.errors import HoldfastError
 from holdfast.fit import CARDS
 
@@ -138,12 +138,14 @@ def test_what_belongs_together_on_a_depot() -> None:
     names = {
         "nvidia-kernel-dkms": "550-2", "libcuda1": "550-2", "dkms": "3.1", f"linux-image-{KERNEL}": "6.12.117-1",
         f"linux-headers-{KERNEL}": "6.12.117-1", "linux-headers-6.12.107+deb13-amd64": "6.12.107-1",
-        "linux-image-amd64": "6.12.117-1",
+        "linux-image-amd64": "6.12.117-1", "linux-headers-6.12.117+deb13-common": "6.12.117-1",
+        "linux-kbuild-6.12.117+deb13": "6.12.117-1", "linux-headers-6.12.107+deb13-common": "6.12.107-1",
     }  # fmt: skip
     there = machine("debian", "trixie", packages=tuple(Package(name, version) for name, version in names.items()))
     found = driver_set(there)
     assert found.kernel == KERNEL
     assert found.packages == {n: v for n, v in sorted(names.items()) if "107" not in n}
+    assert depot_names(found)[:2] == ["dkms=3.1", "libcuda1=550-2"]
 
 
 def test_every_named_card_has_an_architecture() -> None:

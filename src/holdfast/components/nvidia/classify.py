@@ -93,6 +93,8 @@ def _notes(machine: Machine, state: State) -> tuple[str, ...]:
     out = []
     if state == "ready" and machine.following is not None and machine.next_kernel != machine.kernel:
         out.append(f"kernel {machine.next_kernel} waits for the next boot and has its module")
+    if machine.passphrases:
+        out.append(f"the disk {', '.join(machine.passphrases)} asks for a passphrase at boot: a reboot needs a person there")
     if machine.held:
         out.append(f"on hold: {', '.join(machine.held)}")
     return tuple(out)

@@ -236,5 +236,12 @@ def driver_set(machine: Machine, kernel: str = "") -> DriverSet:
     metas = re.compile(r"linux-(image|headers|generic|modules-nvidia)(?!.*\d+\.\d+\.\d+)")
     own = {p.name for p in machine.driver_packages} | {"dkms", "firmware-nvidia-gsp"}
     there = [p.name for p in machine.packages.values() if p.installed]
-    names = [name for name in there if name in own or release in name or metas.match(name)]
+    # What the headers of all flavours share: linux-headers-6.12.1-common, linux-kbuild-6.12.1 (Ubuntu: linux-headers-6.8.0-1).
+    shared = re.compile(rf"linux-(headers|kbuild)-{re.escape(release.rpartition('-')[0] or release)}(-common)?")
+    names = [n for n in there if n in own or release in n or metas.match(n) or shared.fullmatch(n)]
     return DriverSet(release, {name: machine.packages[name].version for name in sorted(names)})
+
+
+def depot_names(bundle: DriverSet) -> list[str]:
+    """The set as apt-get takes it (`apt-get download NAME=VERSION …`), so that a depot holds these versions and no other."""
+    return [f"{name}={version}" for name, version in bundle.packages.items()]

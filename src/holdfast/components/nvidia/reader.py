@@ -73,7 +73,7 @@ def read_machine(root: str) -> Any:
 
     # -- packages: what `dpkg -l` and `dpkg --audit` would say -----------------------------------------------------
     ours = re.compile(
-        r"(lib)?nvidia-|libcuda1$|cuda-drivers|firmware-nvidia|linux-(image|headers|generic|modules-nvidia|virtual)|dkms$"
+        r"(lib)?nvidia-|libcuda1$|cuda-drivers|firmware-nvidia|linux-(image|headers|kbuild|generic|modules-nvidia|virtual)|dkms$"
         r"|(clevis|dropbear)-initramfs$|mokutil$"
     )
     states = {
