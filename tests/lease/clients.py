@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tests.lease.servers import Server
 
-PATIENCE_S = 120.0  # a request that takes longer hangs
+PATIENCE_S = 60.0  # a request that takes longer hangs
+HANGS = "hangs: "  # how the error of such a one begins
 
 
 def ask(server: Server, method: str, path: str, body: object = None, timeout: float = PATIENCE_S) -> Any:
@@ -51,8 +52,9 @@ def unload(server: Server) -> None:
 class Stream:
     """A streaming generation that a test reads line by line and may leave."""
 
-    def __init__(self, server: Server, tokens: int) -> None:
-        body = {"model": server.name, "prompt": "go", "options": {"num_predict": tokens}}
+    def __init__(self, server: Server, tokens: int, **extra: Any) -> None:
+        body = {"model": server.name, "prompt": "go"} | extra
+        body["options"] = {"num_predict": tokens} | extra.get("options", {})
         text = json.dumps(body).encode()
         self.link = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S)
         self.link.sendall(
@@ -75,14 +77,53 @@ class Stream:
         self.link.close()
 
 
+class Stalled:
+    """A client that stops reading, hangs up and goes: it takes one of Ollama's slots with it for certain (ollama#17131).
+
+    Ollama writes to it until no buffer takes more.  It half closes: Ollama knows that it left, but still waits in that
+    write, and what generates for it waits to hand on the next token.  When it goes at last, the write ends, nobody takes
+    that token, and the slot is never given back.
+    """
+
+    def __init__(self, server: Server) -> None:
+        # log probabilities only make the lines long, so that few tokens fill the buffers; small segments make these small
+        body = {"model": server.name, "prompt": "go", "raw": True, "logprobs": True, "top_logprobs": 20}
+        text = json.dumps(body | {"options": {"num_predict": 20000}}).encode()
+        self.link = socket.socket()
+        self.link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        self.link.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+        self.link.connect(("127.0.0.1", server.port))
+        self.link.sendall(
+            b"POST /api/generate HTTP/1.0\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(text) + text
+        )
+
+    def go(self) -> None:
+        seen = [0]
+        while not seen[-1] or seen[-6:-1] != seen[-5:]:
+            time.sleep(0.05)
+            seen.append(self._unsent())
+        self.link.shutdown(socket.SHUT_WR)
+        time.sleep(0.1)
+        self.link.close()
+
+    def _unsent(self) -> int:
+        """Bytes that Ollama has written and that are not on their way: /proc/net/tcp, the row of its end."""
+        ends = [f"0100007F:{port:04X}" for port in (self.link.getpeername()[1], self.link.getsockname()[1])]
+        with open("/proc/net/tcp", encoding="ascii") as file:
+            rows = [line.split() for line in file]
+        return next((int(row[4].split(":")[0], 16) for row in rows if row[1:3] == ends), 0)
+
+
 @dataclass(frozen=True)
 class Asked:
-    """One request: when (monotonic), how long it took, what it was told if it failed."""
+    """One request: when (monotonic), how long it took, how long of that the model worked for it, in seconds; what it was
+    told if it failed."""
 
     server: str
     began: float
     took: float
     whole: bool
+    worked: float = 0.0
     error: str = ""
 
 
@@ -103,12 +144,14 @@ class Crowd:
     def _ask(self, server: Server, tokens: int, think: float, extra: dict[str, Any]) -> None:
         while not self.stopping.is_set():
             began = time.monotonic()
-            good, error = False, ""
+            good, worked, error = False, 0.0, ""
             try:
-                good = whole(generate(server, tokens, **extra), tokens)
+                answer = generate(server, tokens, **extra)
+                good = whole(answer, tokens)
+                worked = (answer.get("prompt_eval_duration", 0) + answer["eval_duration"]) / 1e9
             except (OSError, RuntimeError, ValueError) as failure:
-                error = f"{type(failure).__name__}: {failure}"
-            self.done.append(Asked(server.name, began, time.monotonic() - began, good, error))
+                error = f"{HANGS if isinstance(failure, TimeoutError) else ''}{type(failure).__name__}: {failure}"
+            self.done.append(Asked(server.name, began, time.monotonic() - began, good, worked, error))
             self.stopping.wait(think or (0.1 if error else 0))
 
     def run(self, enough: Any) -> None:

@@ -41,11 +41,11 @@ class Leases:
             self._tell()
         except OSError as error:
             self.release()
-            raise disk(error, "write", str(error.filename), self.directory) from error
+            raise disk(error, "write", self._path(self.resources[0], ".holder"), self.directory) from error
         return True
 
-    def _path(self, resource: str) -> str:
-        return os.path.join(self.directory, resource + ".lease")
+    def _path(self, resource: str, kind: str = ".lease") -> str:
+        return os.path.join(self.directory, resource + kind)
 
     def still_ours(self) -> bool:
         """Whether our files are those that others would lock.  False: another instance has a lease of ours, too.
@@ -70,7 +70,7 @@ class Leases:
     def _tell(self) -> None:
         text = json.dumps({"instance": self.instance, "pid": os.getpid(), "since": time.time()})
         for resource in self.resources:
-            path = os.path.join(self.directory, resource + ".holder")
+            path = self._path(resource, ".holder")
             new = f"{path}.{self.instance}"
             with open(new, "w", encoding="utf-8") as file:
                 os.fchmod(file.fileno(), 0o644)

@@ -24,10 +24,11 @@ import time
 from typing import Any
 
 from holdfast_onhost.lease.gate import Gate
+from holdfast_onhost.lease.states import LINGER_S
 
 _QUIET_S = 1.0
 _IGNORED_S = 2.0  # Ollama is asked for something, and asks nothing of us: it takes milliseconds where a slot is free
-_TIMEOUT_S = 3.0
+_TIMEOUT_S = 2.0
 _TRIES = 2
 
 
@@ -83,10 +84,10 @@ class SlotProbe:
             return True
 
     def _end_ollama(self) -> None:
-        """When nothing runs: with slots left, others may still be served, and nothing that runs is ever cut."""
+        """When nothing runs and Ollama has told its client so: with a slot left others are served, and nothing is ever cut."""
         with self.gate.changed:
-            while self.gate.generating:
-                self.gate.changed.wait()
+            while not self.gate.quiet or time.monotonic() - self.gate.last_end < LINGER_S:
+                self.gate.changed.wait(LINGER_S)
             print("holdfast: Ollama lost its slot (ollama#17131): restarting it", file=sys.stderr, flush=True)
             signal.pidfd_send_signal(self.ollama, signal.SIGTERM)
 
