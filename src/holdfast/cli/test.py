@@ -29,6 +29,8 @@ last rung and removed after it; hosts.yml is not read.
 """
 # The whole ladder, in seconds: with everything cached, and with nothing.
 WARM_S, COLD_S = 15 * 60, 60 * 60
+# The rungs that build a machine, which needs root: the lab that each calls its own.
+LABS = {"lab": "test", "driver": "driver"}
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ def rungs(extra: list[str]) -> list[Rung]:
         Rung("fake", "the whole deploy on a simulated machine", [[*spread, "tests/fake", *extra]]),
         Rung("lease", "real Ollama servers share what stands for a GPU", [[*pytest, "tests/lease", *extra]]),
         Rung("lab", "a real throw-away machine", [[*pytest, "tests/lab", *extra]]),
+        Rung("driver", "Debian 13's real driver packages", [[*pytest, "tests/driver", *extra]]),
     ]
 
 
@@ -68,11 +71,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, progress: Shown) -> Outcome:
     chosen = [rung for rung in rungs(args.pytest) if not args.rung or rung.name in args.rung]
-    if any(rung.name == "lab" for rung in chosen):
+    labs = [LABS[rung.name] for rung in chosen if rung.name in LABS]
+    if labs:
         root_only()
         if os.environ.get("HOLDFAST_KEEP_LAB") != "1":
             # One that a run before this left behind, killed perhaps, is of that run's making and not of this code's.
-            leftover()
+            leftover(labs)
     whole = not (args.rung or args.soak or args.pytest)
     budget = budget_s() if whole else None
     results = []
@@ -109,22 +113,23 @@ def spent(total: float, budget: int | None) -> str:
 
 
 def root_only() -> None:
-    """Raises HoldfastError where the last rung could not build its machine: said before the others take their minutes."""
+    """Raises HoldfastError where the last rungs could not build their machines: said before the others take their minutes."""
     if os.geteuid() != 0:
-        others = " ".join(f"--rung {rung.name}" for rung in rungs([]) if rung.name != "lab")
+        others = " ".join(f"--rung {rung.name}" for rung in rungs([]) if rung.name not in LABS)
         raise HoldfastError(
-            "the rung lab needs root on this computer (it builds a throw-away machine)", where="./holdfast test",
+            f"each of the rungs {', '.join(LABS)} needs root on this computer (it builds a machine)", where="./holdfast test",
             allowed=f"without root: {others}", fix=f"sudo ./holdfast test, or ./holdfast test {others}",
         )  # fmt: skip
 
 
-def leftover() -> None:
-    """Remove a test machine that is still there."""
+def leftover(names: list[str]) -> None:
+    """Remove test machines that are still there."""
     from holdfast.lab import Lab, state
     from holdfast.lab.layout import Layout
 
-    if state.load("test") is not None or Layout("test").folder.exists():
-        Lab("test").down()
+    for name in names:
+        if state.load(name) is not None or Layout(name).folder.exists():
+            Lab(name).down()
 
 
 def environment(soak: int) -> dict[str, str]:

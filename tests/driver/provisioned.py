@@ -1,0 +1,123 @@
+"""The Debian 13 tree that an apply has provisioned: real packages, the module really built. Made once, kept as base trees are.
+
+`tree()` gives its path; whoever boots it (the tests of this folder in systemd-nspawn, a virtual machine) works on a copy.
+The key of the cache is the base tree's and everything that decides what is installed, so that other code installs anew; what
+the first apply told stands beside it (`record`). $HOLDFAST_FRESH=1 makes it anew in any case.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.driver.machine import PAGE, DriverMachine
+
+from holdfast.lab import cleanup, processes
+from holdfast.lab import tree as trees
+from holdfast.paths import ROOT, TEMPLATES, state_dir
+from holdfast.proc import run
+from holdfast.progress import QUIET, Progress
+
+OPEN = "nvidia-open-kernel-dkms"
+NAME = os.environ.get("HOLDFAST_TEST_DRIVER_LAB", "driver")
+RECIPE = 1  # raise it when what is kept of the tree changes
+_COMPONENT = ROOT / "src/holdfast/components/nvidia"
+# Of the component, what decides which packages come and how; and the files that it writes.
+_DECIDES = ("commands", "files", "installing", "packages", "sources")
+# Of apt's archive: what the tests install again.
+_KEPT = ("linux-headers-", "linux-kbuild-", "nvidia-smi_", "libcuda1_", "nvidia-open-kernel-")
+
+
+def _path() -> Path:
+    sources = [_COMPONENT / f"{name}.py" for name in _DECIDES]
+    sources += [*sorted(path for path in (TEMPLATES / "nvidia").rglob("*") if path.is_file()), ROOT / PAGE]
+    digest = hashlib.sha256(f"{RECIPE} {trees.cached('trixie').name}".encode())
+    for source in sources:
+        digest.update(source.read_bytes())
+    return trees.trees_dir() / f"driver-{digest.hexdigest()[:12]}"
+
+
+def _record(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")
+
+
+def tree(progress: Progress = QUIET) -> Path:
+    """The provisioned tree; made where it is missing (about five minutes on two processors, 300 MB of download)."""
+    wanted = _path()
+    if os.environ.get("HOLDFAST_FRESH") == "1":
+        _record(wanted).unlink(missing_ok=True)
+    if not (wanted.is_dir() and _record(wanted).is_file() and _failure(wanted).is_file()):
+        _make(wanted, progress)
+    return wanted
+
+
+def record() -> dict[str, Any]:
+    """What the apply that made the tree told: when, seconds, what it changed, its notes, the machine's boots."""
+    found: dict[str, Any] = json.loads(_record(_path()).read_text())
+    return found
+
+
+def _make(wanted: Path, progress: Progress) -> None:
+    machine = DriverMachine(NAME, state_dir() / "logs")
+    machine.down()
+    machine.up(progress)
+    try:
+        before = machine.boot_id()
+        told = machine.apply()
+        assert told.error is None, told.error.render()
+        found = {
+            "made": time.strftime("%Y-%m-%d %H:%M"), "seconds": round(told.seconds, 1), "changed": told.changed,
+            "notes": told.notes, "rebooted": machine.boot_id() != before,
+        }  # fmt: skip
+        _fail_open(machine, wanted)
+        keep = " ".join(f"! -name '{name}*'" for name in _KEPT)
+        machine.root(f"find /var/cache/apt/archives -name '*.deb' {keep} -delete; systemctl --no-block poweroff")
+        process = machine.state().process("machine")
+        processes.wait_until("the machine does not end", lambda: not processes.alive(process), seconds=90)  # type: ignore[arg-type]
+        with cleanup.lock():
+            for old in set(trees.trees_dir().glob("driver-*")) - {_failure(wanted)}:
+                shutil.rmtree(old) if old.is_dir() else old.unlink()
+            shutil.rmtree(wanted, ignore_errors=True)
+            _move(machine.layout.tree, wanted)
+            _record(wanted).write_text(json.dumps(found, indent=1) + "\n")
+    finally:
+        machine.down()
+
+
+def _failure(path: Path) -> Path:
+    return path.with_name(f"{path.name}.open.tar.gz")
+
+
+def _fail_open(machine: DriverMachine, wanted: Path) -> None:
+    """Install Debian's open module, whose build fails; keep every file that this left, and take it out again."""
+    machine.root("touch /root/before; sleep 1")
+    said = machine.root(f"DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install {OPEN} 2>&1", status=100)
+    assert "Bad return status for module build" in said, said[-2000:]
+    machine.root(
+        "cd / && find var/lib usr etc -xdev \\( -type f -o -type l \\) -cnewer /root/before ! -path '*/build/*' -print0 "
+        ">/root/left; find var/lib/dkms/*/*/build -maxdepth 1 -name make.log -print0 >>/root/left; "
+        "tar -czf /root/open.tar.gz --null --no-recursion -T /root/left; chmod 644 /root/open.tar.gz"
+    )
+    wanted.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(machine.layout.tree / "root/open.tar.gz", _failure(wanted))
+    machine.root(f"apt-get -q -y purge {OPEN} nvidia-open-kernel-support; rm /root/open.tar.gz /root/left /root/before")
+
+
+def lay_open_failure(machine: DriverMachine) -> None:
+    """The machine as it is after `apt install nvidia-open-kernel-dkms` has failed on it."""
+    shutil.copy(_failure(_path()), machine.layout.tree / "root/open.tar.gz")
+    machine.root("tar -xzf /root/open.tar.gz -C / && rm /root/open.tar.gz")
+
+
+def _move(tree: Path, wanted: Path) -> None:
+    try:
+        tree.rename(wanted)
+    except OSError:  # another file system
+        making = wanted.with_name(f".making-{wanted.name}")
+        run(["cp", "-a", tree, making])
+        making.rename(wanted)
