@@ -31,10 +31,17 @@ class Manner:
     """How patiently and how fast; times in seconds."""
 
     stall: float = 30.0  # without a byte, until the connection is given up
-    tries: int = 8  # in a row without a new byte
+    least: float = 1024.0  # bytes per second, …
+    window: float = 60.0  # … over so many seconds of waiting for them, or the connection is given up; least 0: any
+    tries: int = 8  # in a row without a new byte, or too slow
     pause: float = 0.5  # before the second try; doubles up to 30
     limit: float = 0.0  # bytes per second; 0: no limit
     headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def pace(self) -> fetch_http.Pace:
+        """For one answer."""
+        return fetch_http.Pace(self.least, self.window)
 
 
 def fetch(url: str, size: int | None, sha256: str | None, path: str, *, part: str | None = None,
@@ -112,12 +119,13 @@ def _folder(path: str) -> str:
 
 def _fill(url: str, size: int | None, part: Part, meter: fetch_progress.Meter, report: fetch_progress.Report,
           manner: Manner) -> None:  # fmt: skip
-    """Asks until the file is complete, or `manner.tries` times in a row without a new byte."""
+    """Asks until the file is complete, or `manner.tries` times in a row without a new byte or too slowly."""
     failures, best = 0, part.have
     while size is None or part.have < size:
         wait = 0.0
         try:
-            answer = fetch_http.get(url, part.have, _last(size, part.have), manner.headers, manner.stall)
+            last = _last(size, part.have)
+            answer = fetch_http.get(url, part.have, last, manner.headers, manner.stall, pace=manner.pace)
             try:
                 wait = answer.retry_after
                 if _take(answer, url, size, part, meter, manner):
@@ -128,12 +136,13 @@ def _fill(url: str, size: int | None, part: Part, meter: fetch_progress.Meter, r
             full = fetch_disk.about_disk(error, part.path, (size or 0) - part.have)
             if full:
                 raise full from error
-            failures = 1 if part.have > best else failures + 1
+            slow = isinstance(error, fetch_http.TooSlow)
+            failures = 1 if part.have > best and not slow else failures + 1
             best = max(best, part.have)
             reason = str(error) or type(error).__name__
             if failures >= manner.tries:
                 raise Unreachable(
-                    f"{url}: {reason} ({failures} tries without a new byte; kept: {part.have} of {size or '?'} bytes)",
+                    f"{url}: {reason} ({failures} tries too slow or without a new byte; kept: {part.have} of {size or '?'})",
                     "check this machine's network and that address, then run the same again: it goes on from there",
                 ) from error
             wait = max(wait, min(30.0, manner.pause * 2 ** (failures - 1)))
@@ -159,7 +168,11 @@ def _take(answer: fetch_http.Answer, url: str, size: int | None, part: Part, met
         raise OSError("the file there is shorter than what is kept here")
     if status not in (200, 206):
         gone = "the address is wrong or the file is gone: check the pin"
-        fix = gone if status in (404, 410) else "the server does not give it to this machine: check the address and its rules"
+        fix = (
+            gone
+            if status in (404, 410)
+            else "the server does not give it to this machine: check the address and its rules"
+        )
         raise FetchError(f"{url}: HTTP {status} {answer.excerpt()}".strip(), fix)
     if size is not None and answer.total is not None and answer.total != size:
         raise FetchError(f"{url}: expected {size} bytes, the server has {answer.total}", "check the pin and its source")

@@ -7,20 +7,47 @@ asked for anew at its origin (registries redirect blobs to such addresses).
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import io
 import os
 import re
+import socket
 import ssl
+import threading
+import time
 import urllib.parse
 import urllib.request
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from holdfast_onhost.fetch_errors import FetchError
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _HOPS = 5
 _ERROR_BODY = 300  # bytes of an error's body that are worth showing
+
+
+class TooSlow(OSError):
+    """Bytes come, and so few that nobody can wait for the rest; another try may cure it."""
+
+
+@dataclass
+class Pace:
+    """`least` bytes per second over each `window` seconds of waiting for bytes; 0: any.  Our own pauses do not count."""
+
+    least: float = 0.0
+    window: float = 60.0
+    count: int = 0
+    spent: float = 0.0
+
+    def took(self, count: int, seconds: float) -> None:
+        """Raises TooSlow."""
+        self.count, self.spent = self.count + count, self.spent + seconds
+        if self.spent >= self.window:
+            if self.count < self.least * self.window:
+                raise TooSlow(f"{self.count} bytes in {self.spent:.0f} s, at least {self.least:g} a second are wanted")
+            self.count, self.spent = 0, 0.0
 
 
 @dataclass
@@ -34,15 +61,21 @@ class Answer:
     retry_after: float
     body: http.client.HTTPResponse | io.BufferedReader
     connection: http.client.HTTPConnection | None = None
+    pace: Pace = field(default_factory=Pace)
 
     def read(self, count: int) -> bytes:
-        # read1: what has arrived.  read() would lose it when the connection stalls before `count` bytes are there.
-        return self.body.read1(count)
+        """What has arrived, `count` bytes at most; nothing at the end.  Raises OSError; TooSlow, and what came last is lost."""
+        begin = time.monotonic()
+        # read1: read() would lose what has arrived when the connection stalls before `count` bytes are there.
+        data = self.body.read1(count)
+        if data:
+            self.pace.took(len(data), time.monotonic() - begin)
+        return data
 
     def excerpt(self) -> str:
         """The beginning of an error's body, on one line."""
         try:
-            text = self.body.read(_ERROR_BODY).decode("utf-8", "replace")
+            text = self.read(_ERROR_BODY).decode("utf-8", "replace")
         except (OSError, http.client.HTTPException):
             return ""
         return " ".join(text.split())
@@ -54,10 +87,11 @@ class Answer:
 
 
 def get(url: str, start: int = 0, end: int | None = None, headers: dict[str, str] | None = None,
-        timeout: float = 30, method: str = "GET") -> Answer:  # fmt: skip
+        timeout: float = 30, method: str = "GET", pace: "Pace | None" = None) -> Answer:  # fmt: skip
     """Asks for the bytes from `start` to `end` (inclusive, None: to the last one).
 
-    `timeout` is in seconds without a byte; `method` is GET or HEAD.  The proxies of the environment are used.
+    `timeout` is in seconds without a byte; `method` is GET or HEAD; `pace` is what is too slow, for the head and the
+    body.  The proxies of the environment are used.
     Raises OSError or http.client.HTTPException for what may pass, FetchError for what will not.
     """
     scheme = urllib.parse.urlsplit(url).scheme
@@ -68,7 +102,7 @@ def get(url: str, start: int = 0, end: int | None = None, headers: dict[str, str
     sent = {"User-Agent": "holdfast", "Accept-Encoding": "identity", **(headers or {})}
     if start or end is not None:
         sent["Range"] = f"bytes={start}-{'' if end is None else end}"
-    return _http(method, url, sent, timeout, _HOPS)
+    return _http(method, url, sent, timeout, _HOPS, pace or Pace())
 
 
 def _connection(url: str, timeout: float) -> tuple[http.client.HTTPConnection, str, dict[str, str]]:
@@ -96,12 +130,13 @@ def _connection(url: str, timeout: float) -> tuple[http.client.HTTPConnection, s
     return http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout), target, {}
 
 
-def _http(method: str, url: str, headers: dict[str, str], timeout: float, hops: int) -> Answer:
+def _http(method: str, url: str, headers: dict[str, str], timeout: float, hops: int, pace: Pace) -> Answer:
     parts = urllib.parse.urlsplit(url)
     connection, target, more = _connection(url, timeout)
     try:
         connection.request(method, target, headers={**headers, **more})
-        response = connection.getresponse()
+        with _deadline(connection, timeout + pace.window if pace.least else 0.0):
+            response = connection.getresponse()
     except ssl.SSLCertVerificationError as error:
         connection.close()
         raise FetchError(f"{url}: its certificate is not trusted: {error.verify_message}",
@@ -118,11 +153,30 @@ def _http(method: str, url: str, headers: dict[str, str], timeout: float, hops: 
         if not target.startswith("https:" if parts.scheme == "https" else "http"):
             raise FetchError(f"{url}: refused to follow a redirect to {target}",
                              "take an address that leads to the file by http(s), and not from https to http")  # fmt: skip
-        answer = _http(method, target, headers, timeout, hops - 1)
+        answer = _http(method, target, headers, timeout, hops - 1, pace)
         answer.redirected = True
         return answer
     first, total = _extent(response)
-    return Answer(response.status, first, total, False, _seconds(response), response, connection)
+    return Answer(response.status, first, total, False, _seconds(response), response, connection, pace)
+
+
+@contextlib.contextmanager
+def _deadline(connection: http.client.HTTPConnection, seconds: float) -> Iterator[None]:
+    """An answer's head has to be there within `seconds` (0: at any time): each byte of it would start `timeout` anew."""
+    sock = connection.sock
+
+    def cut() -> None:
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+
+    late = threading.Timer(seconds, cut)
+    late.daemon = True
+    if seconds:
+        late.start()
+    try:
+        yield
+    finally:
+        late.cancel()
 
 
 def _extent(response: http.client.HTTPResponse) -> tuple[int, int | None]:

@@ -40,7 +40,11 @@ class Source:
 
     def fix(self, name: str) -> str:
         """What to do where it does not have `name`."""
-        return f"./holdfast depot fetch {name}, and bring that depot there" if self._folder else "check the model's name and tag"
+        return (
+            f"./holdfast depot fetch {name}, and bring that depot there"
+            if self._folder
+            else "check the model's name and tag"
+        )
 
     @property
     def ollama(self) -> str:
@@ -59,7 +63,8 @@ def read(name: str, source: Source, manner: Manner, sleep: Callable[[float], Non
     while True:
         wait = 0.0
         try:
-            answer = fetch_http.get(url, headers={**source.headers, "Accept": _ACCEPT}, timeout=manner.stall)
+            answer = fetch_http.get(url, headers={**source.headers, "Accept": _ACCEPT}, timeout=manner.stall,
+                                    pace=manner.pace)  # fmt: skip
             try:
                 wait = answer.retry_after
                 return _body(answer, url, name, source)

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """models_pull.py SETTINGS: the declared models land in the store, checked, each visible only once it is whole.
 
-SETTINGS is JSON: {"store": PATH, "source": ADDRESS, "limit": BYTES_PER_SECOND, "user_agent": TEXT, "adopt": [PATHS],
+SETTINGS is JSON: {"store": PATH, "source": ADDRESS, "limit": BYTES_PER_SECOND,
+"least": BYTES_PER_SECOND, "user_agent": TEXT, "adopt": [PATHS],
 "models": [{"name": "MODEL:TAG", "manifest": "sha256:HEX"}, …]}; see models_manifest.Source for ADDRESS.  For each model:
 manifest, then blobs, then the manifest's rename, which is what a server looks at.  What is there and right is not asked
 for: a second run needs no network.  Progress: JSON lines on stdout, and the newest state in --status FILE.  Exit codes: 0,
@@ -93,7 +94,7 @@ def pull(settings: dict[str, Any], status: Status, manner: Manner | None = None)
     """Brings the store to what `settings` declares.  Raises FetchError."""
     store = Store(settings["store"])
     source = Source(settings["source"], settings["user_agent"])
-    manner = manner or Manner(limit=float(settings.get("limit") or 0))
+    manner = manner or Manner(limit=float(settings.get("limit") or 0), least=float(settings.get("least", Manner.least)))
     manner = replace(manner, headers=source.headers)
     with store.alone():
         wanted = look_up(settings, store, manner)

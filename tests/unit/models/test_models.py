@@ -224,7 +224,7 @@ def test_waiting_ends_with_the_pullers_own_words() -> None:
     assert verdict({"active": "failed", "journal": FAILED}, [CODER], 0.5, 60, "u") is None  # it may be starting
     stuck = verdict({"active": "activating", "journal": "one\ntwo"}, [CODER], 61, 60, "u")
     assert stuck
-    assert "no new byte in 61 s" in stuck.message
+    assert "no new byte, or too few, in 61 s" in stuck.message
     assert "journalctl -u u" in stuck.fix
 
 

@@ -17,7 +17,7 @@ from holdfast_onhost.fetch import Manner
 if TYPE_CHECKING:
     from .models_site import Site
 
-QUICK = Manner(stall=0.15, tries=4, pause=0.001)
+QUICK = Manner(stall=0.5, tries=4, pause=0.001)
 
 
 @dataclass

@@ -56,4 +56,4 @@ def await_pull(ws: Workstation) -> None:
 def _pull(ws: Workstation) -> tuple[Pull, HoldfastError | None]:
     """What is to be there. Where digests are not known models_preflight stops an apply, and a plan lists what waits."""
     digests, problem = pins.digests(ws)
-    return Pull(ws.models.store, files.SETTINGS, files.STATUS, files.UNIT, digests), problem
+    return Pull(ws.models.store, files.SETTINGS, files.STATUS, files.UNIT, digests, ws.models.least_kib_s * 1024), problem

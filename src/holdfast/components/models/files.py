@@ -48,6 +48,7 @@ def settings(ws: Workstation, pins: Mapping[str, str]) -> str:
         "store": ws.models.store,
         "source": source(ws),
         "limit": ws.models.limit_mib_s * (1 << 20),
+        "least": ws.models.least_kib_s * (1 << 10),
         "user_agent": user_agent(),
         "adopt": adopted(ws),
         "models": [{"name": name, "manifest": digest} for name, digest in pins.items()],

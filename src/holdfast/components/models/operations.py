@@ -23,13 +23,15 @@ _SWEEP = "/usr/local/lib/holdfast/holdfast_onhost/models_sweep.py"
 
 @dataclass(frozen=True)
 class Pull:
-    """What both operations need to know: where things lie, and which models (name -> digest) must be there."""
+    """What both operations need to know: where things lie, and which models (name -> digest) must be there. ``least``: bytes per
+    second that count as progress."""
 
     store: str
     settings: str
     status: str
     unit: str
     models: dict[str, str]
+    least: float = 0.0
 
     def read(self, host: Any) -> dict[str, Any] | None:
         found = ModelStore.read(host, store=self.store, models=self.models, status=self.status, unit=self.unit)
@@ -58,7 +60,7 @@ def begin(pull: Pull, config: str) -> Iterator[StringCommand]:
 def wait(pull: Pull, patience_s: float) -> Iterator[FunctionCommand]:
     """Wait until every declared model is there; ends with the puller's own words when it gives up.
 
-    `patience_s` is in seconds without a new byte. The puller goes on in any case.
+    `patience_s` is in seconds without a new byte, or with too few. The puller goes on in any case.
     """
     if not missing(pull.read(host), pull.models):
         host.noop(f"{len(pull.models)} models are there")
@@ -97,8 +99,9 @@ def waiting(state: Any, host: Any, pull: Pull, patience_s: float) -> bool:
         if not left:
             return True
         now = progress(found.get("pull") or {})
-        if now["done"] != last:
+        if now["done"] >= last + max(1.0, pull.least * patience_s):
             last, since = now["done"], time.monotonic()
+        last = min(last, now["done"])  # what a server sends from the start again
         if now["total"]:
             emit("bytes", host=host.name, **now)
         quiet = time.monotonic() - since
@@ -120,6 +123,6 @@ def verdict(found: dict[str, Any], left: list[str], quiet_s: float, patience_s: 
     if found.get("active") in ("failed", "inactive") and quiet_s > 2 * _POLL_S:
         return HoldfastError("\n  ".join([what, *said]), where=unit, fix=fix)
     if quiet_s > patience_s:
-        more = f"no new byte in {quiet_s:.0f} s; {unit} goes on trying"
+        more = f"no new byte, or too few, in {quiet_s:.0f} s; {unit} goes on trying"
         return HoldfastError("\n  ".join([what, more, *said]), where=unit, fix=fix)
     return None

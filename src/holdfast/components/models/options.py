@@ -102,10 +102,15 @@ class Options(Section):
     limit_mib_s: float = Field(
         default=0, ge=0, le=100_000, description="Most MiB per second that the download may take; 0: no limit."
     )
+    least_kib_s: float = Field(
+        default=1, ge=0, le=1_000_000,
+        description="KiB per second below which, over a minute, a connection is given up and the download tried anew; eight such "
+        "tries in a row, and it says so. 0: however slow.",
+    )  # fmt: skip
     patience_s: int = Field(
         default=600,
         ge=5,
         le=86_400,
-        description="Seconds without a new byte after which an apply stops waiting for the models. "
+        description="Seconds without a new byte, or with less than least_kib_s, after which an apply stops waiting for them. "
         "The download itself goes on trying.",
     )

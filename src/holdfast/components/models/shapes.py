@@ -65,7 +65,8 @@ def for_hosts(name: str, manifest: str, shape: Shape) -> list[str]:
 def _shape(name: str, source: Source, blob: Blob) -> Shape:
     url = source.blob_url(Name.parse(name), blob)
     try:
-        answer = fetch_http.get(url, end=min(MOST_BYTES, blob.size) - 1, headers=source.headers, timeout=MANNER.stall)
+        answer = fetch_http.get(url, end=min(MOST_BYTES, blob.size) - 1, headers=source.headers,
+                                timeout=MANNER.stall, pace=MANNER.pace)  # fmt: skip
         try:
             if answer.status not in (200, 206):
                 raise HoldfastError(f"{url}: HTTP {answer.status} {answer.excerpt()}".strip(), fix="check models.registry")
