@@ -145,7 +145,7 @@ def environments(m: Machine, dest: str, python: str) -> Any:
     }  # fmt: skip
 
 
-@hears(r"^sh -c .*pip sync.* sh (?P<dest>\S+) (?P<name>\S+) (?P<python>\S+) (?P<uv>\S+)$")
+@hears(r"^sh -c .*pip sync.* sh (?P<dest>\S+) (?P<name>\S+) (?P<python>\S+) (?P<uv>\S+) (?P<finish>'.*')$")
 def build(m: Machine, found: re.Match[str], stdin: str) -> None:
     dest, folder = found["dest"], f"{found['dest']}/{found['name']}"
     if found["uv"] != UV or m.text(UV) is None:

@@ -97,8 +97,8 @@ def wanted(key: str, python: str, found: str) -> tuple[str, str]:
     return f"{key}-py{found or SUPPORTED[0]}", python
 
 
-# $1 folder, $2 environment, $3 interpreter, $4 uv; the lock comes by stdin. The marker is written last and only after the
-# files are on the disk: after a power cut an environment is either whole or has no marker.
+# $1 folder, $2 environment, $3 interpreter, $4 uv, $5 what finishes it; the lock comes by stdin. The marker is written last
+# and only after the files are on the disk: after a power cut an environment is either whole or has no marker.
 _BUILD = """
 set -eu; umask 022; d=$1 v=$1/$2
 [ -x "$4" ] || { echo "error: $4 is not there"; echo "Fix: apply all of it: the base component installs uv"; exit 1; } >&2
@@ -108,6 +108,7 @@ mkdir -p "$d"; rm -rf "$v"
 cat > "$v/requirements.txt"
 VIRTUAL_ENV="$v" "$4" pip sync -q --require-hashes --only-binary :all: --compile-bytecode --system-certs "$v/requirements.txt"
 rm -f "$v/.lock"  # uv leaves it writable for everybody
+cd "$v"; eval "$5"
 sync -f "$v"; : > "$v/.complete"
 """.strip()
 
@@ -125,10 +126,11 @@ def _shell(script: str, *words: str, stdin: str | None = None) -> StringCommand:
 
 
 @operation()
-def venv(*, lock: Path, dest: str, python: str = "python3", uv: str = UV) -> Iterator[StringCommand]:
+def venv(*, lock: Path, dest: str, python: str = "python3", uv: str = UV, finish: str = "") -> Iterator[StringCommand]:
     """Make ``dest``/current the environment that ``lock`` describes, hashes checked, bytecode compiled.
 
-    ``python``: an interpreter on the machine, or one of SUPPORTED to be fetched by uv where the machine has none. An
+    ``python``: an interpreter on the machine, or one of SUPPORTED to be fetched by uv where the machine has none.
+    ``finish``: shell commands that run in a new environment once all is installed; changed ones, with the next lock. An
     environment that was cut off is built anew; the one in use before is kept if it is whole, all others are removed.
     """
     key = lock_key(lock)
@@ -138,7 +140,7 @@ def venv(*, lock: Path, dest: str, python: str = "python3", uv: str = UV) -> Ite
     name, interpreter = wanted(key, python, state.get("python", ""))
     built, switched = name in state.get("complete", ()), current == name
     if not built:
-        yield _shell(_BUILD, dest, name, interpreter, uv, stdin=lock.read_text("utf-8"))
+        yield _shell(_BUILD, dest, name, interpreter, uv, finish, stdin=lock.read_text("utf-8"))
     previous = state.get("previous", "")
     back = next((b for b in (current, previous) if b != name and b in state.get("sound", ())), "")
     if not switched:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.components.open_webui import files
 from holdfast.errors import HoldfastError
 from holdfast.operations.venv import lock_key, venv, wanted
 from holdfast.paths import LOCKS
@@ -32,9 +33,9 @@ def bench(tmp_path: Path, apply: Callable[..., int], monkeypatch: pytest.MonkeyP
     uv.chmod(0o755)
     monkeypatch.setattr("holdfast.operations.venv.SUPPORTED", (HERE,))
 
-    def run(text: str) -> int:
+    def run(text: str, finish: str = "") -> int:
         lock.write_text(text)
-        return apply(venv, lock=lock, dest=str(tmp_path / "opt"), python=sys.executable, uv=str(uv))
+        return apply(venv, lock=lock, dest=str(tmp_path / "opt"), python=sys.executable, uv=str(uv), finish=finish)
 
     return run
 
@@ -148,3 +149,22 @@ def test_locks_pin_by_hash_and_name_no_address(lock: str) -> None:
     if lock == "open-webui":
         left_out = set((LOCKS / "python" / "open-webui.excludes").read_text().split())
         assert not left_out & {line.split("==")[0] for line in pins}
+
+
+def test_what_finishes_it_runs_inside_and_belongs_to_it(bench: Callable[..., int], tmp_path: Path) -> None:
+    with pytest.raises(Exception, match=r"."):
+        bench("open-webui==1\n", "false")
+    made = tmp_path / "opt" / f"{lock_key(tmp_path / 'lock.txt')}-py{HERE}"
+    assert made.is_dir() and not (made / ".complete").exists(), "one that is not finished is none"
+    assert bench("open-webui==1\n", "ls bin > 'what is there'") > 0
+    assert (made / "what is there").read_text() == "python\n" and (made / ".complete").exists()
+    assert bench("open-webui==1\n", "false") == 0
+
+
+def test_the_five_newest_releases_are_read_at_a_start(tmp_path: Path) -> None:
+    packages = tmp_path / "lib" / "python3.11" / "site-packages"
+    (packages / "open_webui").mkdir(parents=True)
+    releases = [f"## [0.{n}.0] - 2026-01-01\n\n### Added\n\n- ## [not one]\n" for n in range(9, 0, -1)]
+    (packages / "open_webui" / "CHANGELOG.md").write_text("# Changelog\n\n" + "".join(releases))
+    subprocess.run(["sh", "-euc", files.RECENT_CHANGES], cwd=tmp_path, check=True)
+    assert (packages.parent / "CHANGELOG.md").read_text() == "# Changelog\n\n" + "".join(releases[:5])

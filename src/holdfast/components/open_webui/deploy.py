@@ -20,7 +20,9 @@ def open_webui(ws: Workstation) -> None:
     options = ws.open_webui
     environment = files.environment(ws)
     account(name="Create the account open-webui", user="open-webui", home="/var/lib/open-webui")
-    venv(name="Install Open WebUI", lock=files.LOCK, dest="/opt/open-webui", python=options.python)
+    venv(
+        name="Install Open WebUI", lock=files.LOCK, dest="/opt/open-webui", python=options.python, finish=files.RECENT_CHANGES
+    )
     place(
         name="Write Open WebUI's unit and environment",
         entries=[
