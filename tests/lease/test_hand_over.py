@@ -51,26 +51,25 @@ def seconds(action: Callable[[], object]) -> float:
 
 
 def test_idle_hand_over_takes_no_longer_than_a_plain_reload(site: Site, serve: Callable[..., Server]) -> None:
-    """Pairs, one after the other; the fastest of each are compared: others on the processor make some slower, none faster.
-
-    Where nobody else works it is at about a half to nine tenths; a wait of any kind in it would double it.
-    """
+    """Pairs, one after the other, in turns; their medians are compared.  Where nobody else works it is at about a half."""
     plain = serve("third", None)
     coder, reasoner = serve("coder"), serve("reasoner")
     for server in (plain, coder, reasoner):
         generate(server, 1)
     ours, theirs = [], []
-    for server in (coder, reasoner) * 5 * max(1, SOAK):
+    for number, server in enumerate((coder, reasoner) * 4 * max(1, SOAK)):
         unload(plain)
         # It answers before its runner has gone, and a request that came in between would find the model loaded.
         until(lambda: "third" not in [found.model for found in runners(site.weights)])
-        theirs.append(seconds(partial(generate, plain, 1)))
-        ours.append(seconds(partial(generate, server, 1)))
+        pair = [(theirs, partial(generate, plain, 1)), (ours, partial(generate, server, 1))]
+        for times, action in pair if number % 4 < 2 else pair[::-1]:
+            times.append(seconds(action))
         time.sleep(0.15)
-    ratio = min(ours) / min(theirs)
-    medians = f"(medians {statistics.median(ours):.3f} and {statistics.median(theirs):.3f})"
-    print(f"idle hand-over {min(ours):.3f} s, plain reload {min(theirs):.3f} s: {ratio:.2f} {medians}")
-    assert ratio < 1.3, (ours, theirs)
+    ratio = statistics.median(ours) / statistics.median(theirs)
+    print(
+        f"idle hand-over {statistics.median(ours):.3f} s, plain reload {statistics.median(theirs):.3f} s: {ratio:.2f}"
+    )
+    assert ratio <= 1.0, (ours, theirs)
 
 
 def test_status_tells_holder_and_waiter(site: Site, serve: Callable[..., Server]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests.conftest import SOAK
-from tests.lease.clients import Crowd, Stalled, Stream, ask, generate, whole
+from tests.lease.clients import HANGS, Crowd, Stalled, Stream, ask, generate, whole
 from tests.lease.sampler import Sampler, runners
 from tests.lease.servers import Server, Site
 from tests.lease.test_hand_over import status, until
@@ -60,10 +60,10 @@ def test_one_lost_slot_of_two_comes_back_and_nothing_is_cut(site: Site, serve: C
     generate(server, 1)
     Stalled(server).go()
     crowd = Crowd()
-    crowd.add(server, 20000)
+    crowd.add(server, 15000, timeout=300)
     crowd.run(lambda: server.starts == 2)
     late = [asked for asked in crowd.done if asked.error]
-    assert len(late) <= 1, "who came while Ollama ended"
+    assert len(late) <= 2 and not any(HANGS in asked.error for asked in late), "who came while Ollama ended"
     assert any(asked.whole for asked in crowd.done) and all(asked.whole for asked in crowd.done if not asked.error)
     assert server.said().count("Ollama lost its slot") == 1
 
