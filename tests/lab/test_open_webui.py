@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 from tests.lab.conftest import Provisioned
 
+from holdfast.components.open_webui import files
 from holdfast.lab import Lab
 from holdfast.lab.models import roles
+from holdfast.operations.venv import locked_version
 
 CHAT = Path(__file__).parent / "chat"
 EMAIL = "admin@workstation.internal"
@@ -128,3 +130,9 @@ def test_strangers_get_nothing(door: Door) -> None:
     assert door.machine.run_in("phone", [*fetch, f"{door.url}/api/models"]).stdout in ("401", "403")
     new = ["-H", "content-type: application/json", "-d", '{"name":"x","email":"x@example.org","password":"x"}']
     assert door.machine.run_in("phone", [*fetch, *new, f"{door.url}/api/v1/auths/signup"]).stdout == "403"
+
+
+def test_what_is_new_is_shown_as_ever(door: Door) -> None:
+    """Of the changelog only the five newest releases are read at a start: as many as the page shows."""
+    shown = json.loads(on_machine(door.machine, "curl -s http://127.0.0.1:8080/api/changelog"))
+    assert len(shown) == 5 and next(iter(shown)) == locked_version(files.LOCK, "open-webui")
