@@ -30,7 +30,7 @@ last rung and removed after it; hosts.yml is not read.
 # The whole ladder, in seconds: with everything cached, and with nothing.
 WARM_S, COLD_S = 15 * 60, 60 * 60
 # The rungs that build a machine, which needs root: the lab that each calls its own.
-LABS = {"lab": "test", "driver": "driver"}
+LABS = {"lab": "test", "driver": "driver", "vm": "vm"}
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,8 @@ def rungs(extra: list[str]) -> list[Rung]:
         Rung("lease", "real Ollama servers share what stands for a GPU", [[*pytest, "tests/lease", *extra]]),
         Rung("lab", "a real throw-away machine", [[*pytest, "tests/lab", *extra]]),
         Rung("driver", "Debian 13's real driver packages", [[*pytest, "tests/driver", *extra]]),
+        # Its machine is the driver's, as a virtual one.
+        Rung("vm", "a kernel of its own, in qemu", [[*pytest, "tests/vm", *extra]]),
     ]
 
 

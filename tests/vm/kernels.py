@@ -1,0 +1,34 @@
+"""Two kernels in one tree: the one that the driver was built for comes as an upgrade, after the machine has booted the other.
+
+dpkg's own part of an upgrade (unpacking, DKMS, the initrd) is done in systemd-nspawn; in software it would take twenty minutes.
+In the virtual machine the new kernel then appears in /boot, which is what a boot loader and the component go by.
+"""
+
+from __future__ import annotations
+
+from tests.vm.machine import VmMachine
+
+AWAY = "/boot/upgrade"
+# The oldest that the archive has, without drivers of real hardware: it boots in software in little time.
+_OLD = """
+set -e
+apt-get -q update
+version=$(apt-cache madison linux-image-cloud-amd64 | awk '{print $3}' | sort -V | head -n 1)
+image=$(apt-cache show linux-image-cloud-amd64=$version | sed -n 's/^Depends: .*\\(linux-image-[^ ,]*\\).*/\\1/p' | head -n 1)
+DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends $image=$version
+"""
+
+
+def put_away(machine: VmMachine) -> str:
+    """Install an older kernel and put the newer one out of the boot loader's sight; returns the newer one's release."""
+    new = machine.root("ls /boot/vmlinuz-* | sed 's,/boot/vmlinuz-,,' | sort -V | tail -n 1").strip()
+    machine.root(_OLD)
+    machine.root(f"mkdir {AWAY} && mv /boot/*-{new} {AWAY}")
+    left = machine.root("ls /boot/vmlinuz-*").split()
+    assert len(left) == 1 and new not in left[0], left
+    return new
+
+
+def upgrade(machine: VmMachine) -> None:
+    """The newer kernel is the one that boots next. Where the archive had but one version, the other one goes."""
+    machine.root(f"mv {AWAY}/* /boot && rmdir {AWAY}")
