@@ -30,7 +30,8 @@ KERNEL_WORDS = (
 )
 
 # What costs much in software and is nothing to any test: attaching a BPF LSM alone takes systemd 14 s there, the kernel's tests
-# of its own ciphers 2 s. On a busy computer the kernel's test of its timer fails, and that is a panic. A guest that may have guests of its own loads KVM; systemd asks VMware's sockets for an address.
+# of its own ciphers 2 s. A guest that may have guests of its own loads KVM; systemd asks VMware's sockets for an address.
+# no_timer_check: on a busy computer the test of the timer fails, and that is a panic.
 SOFTWARE_WORDS = (
     "mitigations=off audit=0 lsm=lockdown,capability,landlock,yama,apparmor cryptomgr.notests no_timer_check"
     " module_blacklist=kvm,kvm_amd,powernow_k8,vmw_vsock_vmci_transport,vmw_vmci"

@@ -1,0 +1,106 @@
+"""The virtual machine's parts that need none: which kernel boots, what a disk is made of, how KVM is tried."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from holdfast.errors import HoldfastError
+from holdfast.lab import prerequisites
+from holdfast.lab.layout import Layout
+from holdfast.lab.vm import accel, boot_files, disk, dress, power
+from holdfast.lab.vm import layout as vm
+
+
+def test_the_newest_kernel_boots_as_grub_orders_them() -> None:
+    names = [
+        "vmlinuz-6.12.9+deb13-amd64",
+        "vmlinuz-6.12.10+deb13-amd64",
+        "vmlinuz-6.1.0-40-amd64",
+        "config-7.0",
+        "initrd.img-8.0",
+    ]
+    assert boot_files.newest(names) == "6.12.10+deb13-amd64"
+    assert boot_files.newest([*names, "vmlinuz-7.0.old", "vmlinuz-7.1.dpkg-new"]) == "6.12.10+deb13-amd64"
+    assert boot_files.newest([*names, "vmlinuz-7.0"]) == "7.0"
+    assert boot_files.newest(["grub"]) == ""
+
+
+def tree(folder: Path, *kernels: str, initrd: bool = True) -> Path:
+    boot = folder / "tree" / "boot"
+    boot.mkdir(parents=True)
+    for kernel in kernels:
+        (boot / f"vmlinuz-{kernel}").write_bytes(b"kernel " + kernel.encode())
+        if initrd:
+            (boot / f"initrd.img-{kernel}").write_bytes(b"initrd " + kernel.encode())
+    return folder / "tree"
+
+
+def test_kernel_and_initrd_come_out_of_a_disk_that_is_not_mounted(tmp_path: Path) -> None:
+    made, image = tree(tmp_path, "6.12.9", "6.12.10"), tmp_path / "vm" / "disk.img"
+    disk.make(made, image, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}, log=tmp_path / "log")
+    boot_files.repair(image)
+    files = boot_files.extract(image, tmp_path)
+    assert files.release == "6.12.10" and files.kernel.read_bytes() == b"kernel 6.12.10"
+    assert files.initrd is not None and files.initrd.read_bytes() == b"initrd 6.12.10"
+    assert image.stat().st_size == vm.DISK_GIB << 30 and image.stat().st_blocks * 512 < 1 << 30, "sparse"
+
+
+def test_a_disk_without_initrd_or_without_kernel(tmp_path: Path) -> None:
+    image, env = tmp_path / "disk.img", {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+    disk.make(tree(tmp_path / "a", "7.0", initrd=False), image, env=env, log=tmp_path / "log")
+    assert boot_files.extract(image, tmp_path).initrd is None
+    disk.make(tree(tmp_path / "b"), image, env=env, log=tmp_path / "log")
+    with pytest.raises(HoldfastError, match="no kernel"):
+        boot_files.extract(image, tmp_path)
+    with pytest.raises(HoldfastError, match="not made to become a virtual one"):
+        dress.kernel(tmp_path / "b" / "tree")
+
+
+def test_why_qemu_ended() -> None:
+    said = b'{"timestamp": {"seconds": 1}, "event": "SHUTDOWN", "data": {"guest": true, "reason": "guest-reset"}}\r\n'
+    assert power.reason([b'{"return": {}}\n', said]) == "guest-reset"
+    assert power.reason([said[:40]]) == "" and power.reason([]) == "", "killed"
+
+
+def test_what_costs_much_in_software_is_left_out_there_alone() -> None:
+    files = boot_files.BootFiles("6.12.10", Path("/k"), None)
+    layout = Layout("lab")
+    words = {accelerator: power.command(layout, files, accelerator, 512) for accelerator in ("kvm", "tcg")}
+    assert any("mitigations=off" in w for w in words["tcg"])
+    assert not any("mitigations=off" in w for w in words["kvm"])
+    assert "-initrd" not in words["kvm"]
+    assert not any("hostfwd" in w or "user," in w for both in words.values() for w in both), "no port of this computer"
+
+
+@pytest.fixture
+def qemu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A qemu that runs the script in the file `does`, with $serial the file of its console."""
+    program = tmp_path / vm.QEMU
+    program.write_text(
+        "#!/bin/sh\nfor word; do case $word in file:*) serial=${word#file:};; esac; done\n. " + f"{tmp_path}/does\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    return tmp_path / "does"
+
+
+def test_kvm_works_where_a_kernel_came_up_with_it(qemu: Path) -> None:
+    def tried() -> str:
+        return accel.boot_fails(Path("/k"), accel.KVM, 2)
+
+    qemu.write_text(f'echo "VFS: {accel.MARK} fs" > "$serial"\n')
+    assert tried() == ""
+    qemu.write_text('echo "error: failed to set MSR 0x10a" >&2; exit 1\n')
+    assert "failed to set MSR" in tried()
+    qemu.write_text('echo SeaBIOS > "$serial"; exec sleep 60\n')
+    assert "booted no kernel within 2 s" in tried()
+    qemu.write_text("exit 0\n")
+    assert tried(), "an end without a word is no boot"
+
+
+def test_qemu_is_asked_for_where_a_virtual_machine_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prerequisites.shutil, "which", lambda program, path="": None)
+    assert "qemu-system-x86" in prerequisites.missing(vm=True) and "qemu-system-x86" not in prerequisites.missing()
+    assert prerequisites.missing(vm=True).count("e2fsprogs") == 1
