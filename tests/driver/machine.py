@@ -69,15 +69,14 @@ class DriverMachine(Lab):
     def shell(self, script: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
         return self.ssh(["sudo", "sh", "-s"], input=script, timeout=timeout)
 
-    def recorded(self) -> dict[str, Any]:
-        """What the component's own reader finds on the machine."""
-        done = self.ssh(["sudo", "python3", "-I", "-S", "-"], input=program(read_machine, root="/"), timeout=120)
+    def read(self, reader: Callable[..., Any]) -> Any:
+        """What a reader of the component finds on the machine."""
+        done = self.ssh(["sudo", "python3", "-I", "-S", "-"], input=program(reader, root="/"), timeout=120)
         assert done.returncode == 0, done.stderr[-1500:]
-        found: dict[str, Any] = json.loads(done.stdout)
-        return found
+        return json.loads(done.stdout)
 
     def facts(self) -> Machine:
-        return from_json(self.recorded())
+        return from_json(self.read(read_machine))
 
     def boot_id(self) -> str:
         return self.ssh(["cat", "/proc/sys/kernel/random/boot_id"]).stdout.strip()

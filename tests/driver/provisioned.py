@@ -25,6 +25,7 @@ from holdfast.progress import QUIET, Progress
 
 OPEN = "nvidia-open-kernel-dkms"
 NAME = os.environ.get("HOLDFAST_TEST_DRIVER_LAB", "driver")
+DAYS = 7  # then the archive has moved on
 RECIPE = 1  # raise it when what is kept of the tree changes
 _COMPONENT = ROOT / "src/holdfast/components/nvidia"
 # Of the component, what decides which packages come and how; and the files that it writes.
@@ -51,9 +52,13 @@ def tree(progress: Progress = QUIET) -> Path:
     wanted = _path()
     if os.environ.get("HOLDFAST_FRESH") == "1":
         _record(wanted).unlink(missing_ok=True)
-    if not (wanted.is_dir() and _record(wanted).is_file() and _failure(wanted).is_file()):
+    if not (wanted.is_dir() and _failure(wanted).is_file() and _age_days(_record(wanted)) < DAYS):
         _make(wanted, progress)
     return wanted
+
+
+def _age_days(record: Path) -> float:
+    return (time.time() - record.stat().st_mtime) / 86400 if record.is_file() else DAYS
 
 
 def record() -> dict[str, Any]:
@@ -96,7 +101,7 @@ def _failure(path: Path) -> Path:
 def _fail_open(machine: DriverMachine, wanted: Path) -> None:
     """Install Debian's open module, whose build fails; keep every file that this left, and take it out again."""
     machine.root("touch /root/before; sleep 1")
-    said = machine.root(f"DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install {OPEN} 2>&1", status=100)
+    said = machine.root(f"DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install {OPEN} 2>&1", 1800, 100)
     assert "Bad return status for module build" in said, said[-2000:]
     machine.root(
         "cd / && find var/lib usr etc -xdev \\( -type f -o -type l \\) -cnewer /root/before ! -path '*/build/*' -print0 "

@@ -9,6 +9,7 @@ from tests.driver.machine import REQUIRED, DriverMachine, states
 
 from holdfast.components.nvidia.classify import classify
 from holdfast.components.nvidia.packages import Want, choose, depot_names, driver_set
+from holdfast.components.nvidia.updates import read_updates
 
 # Promises, as literals: what notes and documentation say that Debian 13 gets.
 PACKAGES = ("linux-headers-amd64", "nvidia-kernel-dkms", "nvidia-smi", "libcuda1", "libnvidia-cfg1", "nvidia-persistenced")
@@ -90,6 +91,27 @@ def test_without_the_device_the_cards_are_the_hosts(machine: DriverMachine) -> N
         assert machine.facts().gpus == ()
     finally:
         machine.root("touch /dev/nvidiactl")
+
+
+def test_updates_that_wait_are_seen_with_their_age(machine: DriverMachine) -> None:
+    """An older version in dpkg's list makes an update of what the archive has; apt itself is asked."""
+    before = read_updates_of(machine)
+    machine.root(
+        "set -e; cp -p /var/lib/dpkg/status /root/status; apt-mark hold libcuda1 >/dev/null\n"
+        "sed -i '/^Package: libcuda1$/,/^$/s/^Version: .*/Version: 550.1-1/' /var/lib/dpkg/status\n"
+        "touch -d '-42 days' /var/lib/dpkg/info/libcuda1:amd64.list"
+    )
+    try:
+        waiting = read_updates_of(machine)
+        assert set(waiting) == {*before, "libcuda1"} and waiting["libcuda1"]["held"] and waiting["libcuda1"]["days"] == 42.0
+        assert re.match(VERSION, waiting["libcuda1"]["candidate"]) and waiting["libcuda1"]["installed"] == "550.1-1"
+        assert machine.facts().held == ("libcuda1",)
+    finally:
+        machine.root("mv /root/status /var/lib/dpkg/status; apt-mark unhold libcuda1 >/dev/null")
+
+
+def read_updates_of(machine: DriverMachine) -> dict[str, Any]:
+    return {update["name"]: update for update in machine.read(read_updates)["waiting"]}
 
 
 def test_the_set_for_a_depot_is_named_as_apt_takes_it(machine: DriverMachine) -> None:
