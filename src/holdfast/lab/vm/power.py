@@ -34,6 +34,7 @@ KERNEL_WORDS = (
 # no_timer_check: on a busy computer the test of the timer fails, and that is a panic.
 SOFTWARE_WORDS = (
     "mitigations=off audit=0 lsm=lockdown,capability,landlock,yama,apparmor cryptomgr.notests no_timer_check"
+    " systemd.default_timeout_start_sec=600 systemd.default_device_timeout_sec=600"
     " module_blacklist=kvm,kvm_amd,powernow_k8,vmw_vsock_vmci_transport,vmw_vmci"
 )
 
