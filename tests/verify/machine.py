@@ -27,6 +27,8 @@ class Instance:
     gpus: tuple[str, ...]
     lease: tuple[str, ...]
     min_hold_s: float
+    flash_attention: bool
+    batch: int
 
 
 @dataclass(frozen=True)
@@ -47,18 +49,22 @@ class Shape:
     pins: dict[str, str] = field(default_factory=dict)
     depot: str = ""
     store: str = "/var/lib/holdfast/models"
+    cache_ram_mib: int = 2048
+    load_limit_s: int = 1800
+    llm_library: str = "cuda_v12"
 
     @classmethod
     def of(cls, ws: Any) -> Shape:
         instances = {
             role: Instance(i.model, i.port, i.context, i.parallel, i.kv_type, i.keep_alive, tuple(i.gpus), tuple(i.held),
-                           ws.ollama.lease_min_hold_s)
+                           ws.ollama.lease_min_hold_s, i.flash_attention, i.batch)
             for role, i in ws.instances.items()
         }
         return cls(
             ws.name, ws.login_user, instances, dict(ws.addresses), ws.require_gpu, ws.open_webui.port, ws.open_webui.admin_email,
             ws.tailscale.enabled, ws.tailscale.login_server, ws.tailscale.serve, tuple(ws.base.ca_certificates),
-            dict(ws.models.pins), ws.depot, ws.models.store,
+            dict(ws.models.pins), ws.depot, ws.models.store, ws.ollama.cache_ram_mib, ws.ollama.load_limit_s,
+            ws.ollama.llm_library,
         )  # fmt: skip
 
     @property

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from tests.lab.sabotage import aider, base, models, ollama, open_webui, tailscale
+from tests.lab.sabotage import aider, base, environment, models, ollama, open_webui, tailscale
 from tests.lab.sabotage.kind import Sabotage
 
 SABOTAGES: list[Sabotage] = [
-    *base.SABOTAGES, *models.SABOTAGES, *ollama.SABOTAGES, *open_webui.SABOTAGES, *aider.SABOTAGES, *tailscale.SABOTAGES,
+    *base.SABOTAGES, *models.SABOTAGES, *ollama.SABOTAGES, *environment.SABOTAGES, *open_webui.SABOTAGES,
+    *aider.SABOTAGES, *tailscale.SABOTAGES,
 ]  # fmt: skip
 # What changes servers before what stops them: a stopped one shows nothing else.
 BATCHES = sorted({s.batch for s in SABOTAGES}, reverse=True)

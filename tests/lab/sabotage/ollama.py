@@ -77,16 +77,16 @@ END
     Sabotage(
         "the cloud is switched on", 3,
         f"sed -i 's/^OLLAMA_NO_CLOUD=1/OLLAMA_NO_CLOUD=0/' {_ENV}/reasoner.env",
-        {
-            "test_ollama.py::test_cloud_is_off": "False",
-            "test_ollama.py::test_environment_is_as_promised": "OLLAMA_HOST",
-        },
+        {"test_ollama.py::test_cloud_is_off": "False"},
         ("ollama@reasoner",),
     ),
     Sabotage(
         "every page may talk to a model", 3,
         f"echo 'OLLAMA_ORIGINS=*' >> {_ENV}/reasoner.env",
-        {"test_ollama.py::test_foreign_pages_are_refused": "takes a request"},
+        {
+            "test_ollama.py::test_foreign_pages_are_refused": "takes a request",
+            "test_ollama.py::test_nothing_in_the_environment_leads_out": "OLLAMA_ORIGINS",
+        },
         ("ollama@reasoner",),
     ),
     Sabotage(
