@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from tests.lease.servers import Server
@@ -17,7 +17,14 @@ PATIENCE_S = 60.0  # a request that takes longer hangs
 HANGS = "hangs: "  # how the error of such a one begins
 
 
-def ask(server: Server, method: str, path: str, body: object = None, timeout: float = PATIENCE_S) -> Any:
+class Listens(Protocol):
+    """Something on a port of the loopback."""
+
+    @property
+    def port(self) -> int: ...
+
+
+def ask(server: Listens, method: str, path: str, body: object = None, timeout: float = PATIENCE_S) -> Any:
     """The JSON of one answer.  Raises OSError for no answer, RuntimeError with the text for an error."""
     link = http.client.HTTPConnection("127.0.0.1", server.port, timeout=timeout)
     try:

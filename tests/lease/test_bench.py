@@ -16,6 +16,7 @@ from holdfast.bench.onhost import machine, main
 from holdfast.paths import ONHOST
 
 TOKENS = 64
+ROUNDS = 6 if not SOAK else 12 * SOAK
 
 
 def quiet(event: str, **data: Any) -> None:
@@ -77,9 +78,9 @@ def test_figures_hang_together(job: dict[str, Any]) -> None:
 def test_what_our_part_costs(job: dict[str, Any]) -> None:
     """By turns with the same Ollama without our part, and with its llama-server alone. Red only where it surely is."""
     del job["instances"]["reasoner"]
-    found = main.run(job | {"pairs": [], "compare": 12 * max(1, SOAK)}, quiet)
+    found = main.run(job | {"pairs": [], "compare": ROUNDS}, quiet)
     (compared,) = found["compare"]
-    assert compared["problem"] == "" and len(compared["rounds"]) == 12 * max(1, SOAK)
+    assert compared["problem"] == "" and len(compared["rounds"]) == ROUNDS
     judged = costs(compared)
     for cost in judged:
         one = cost.ratio

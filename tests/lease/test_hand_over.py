@@ -16,6 +16,7 @@ from tests.conftest import SOAK
 from tests.lease.clients import Crowd, Stream, generate, unload, whole
 from tests.lease.sampler import Sampler, runners
 from tests.lease.servers import Server, Site
+from tests.lease.test_sharing import Turns
 
 from holdfast.paths import ONHOST
 
@@ -90,17 +91,22 @@ def test_status_tells_holder_and_waiter(site: Site, serve: Callable[..., Server]
 
 
 def test_preferred_instance_is_not_asked_to_give_way(site: Site, serve: Callable[..., Server]) -> None:
+    """The other one then waits for longer than two turns take: the control of the bounds in test_sharing.py, too."""
     coder, reasoner = serve("coder"), serve("reasoner")
+    generate(reasoner, 1)
     generate(coder, 1)
     gpu(site, "prefer", "coder", "--for", "10m")
-    crowd = Crowd()
+    crowd, turns, began = Crowd(), Turns([coder, reasoner]), time.monotonic()
     crowd.add(coder, 60, clients=2)
     crowd.add(reasoner, 60)
     while_preferred: list[int] = []
+    bound: list[float] = []
 
     def enough() -> bool:
-        if not while_preferred and len(crowd.of("coder")) >= 10:
+        done = len(crowd.of("coder"))
+        if not while_preferred and done >= 10 and time.monotonic() - began > 3 * turns.at_most(crowd):
             while_preferred.append(len(crowd.of("reasoner")))
+            bound.append(2 * turns.at_most(crowd))
             gpu(site, "prefer", "none")
         return bool(while_preferred) and len(crowd.of("reasoner")) >= while_preferred[0] + 3
 
@@ -108,6 +114,7 @@ def test_preferred_instance_is_not_asked_to_give_way(site: Site, serve: Callable
         crowd.run(enough)
     assert all(asked.whole for asked in crowd.done) and seen.both == []
     assert while_preferred[0] <= 1, "only before the coder's clients had come"
+    assert max(asked.took for asked in crowd.of("reasoner")) > bound[0]
     with pytest.raises(AssertionError, match="there is no instance 'painter'; there are: coder, reasoner"):
         gpu(site, "prefer", "painter")
 

@@ -6,15 +6,22 @@ import contextlib
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.conftest import SOAK
-from tests.lease.clients import HANGS, Crowd, Stalled, Stream, ask, generate, whole
+from tests.lease.clients import HANGS, Crowd, Listens, Stalled, Stream, ask, generate, whole
 from tests.lease.sampler import Sampler, runners
 from tests.lease.servers import Server, Site
-from tests.lease.test_hand_over import status, until
+from tests.lease.test_hand_over import seconds, status, until
+from tests.lease.test_kills import supervisor
+
+from holdfast_onhost.lease.states import GRACE_S
 
 
 def waiting(site: Site) -> list[str]:
@@ -99,47 +106,51 @@ def test_probe_leaves_the_model_loaded_whatever_its_client_had_asked_for(
     assert {found.model: found.pid for found in runners(site.weights)} != before
 
 
+@dataclass(frozen=True)
+class Door:
+    """Where Ollama asks for what it takes for llama-server."""
+
+    port: int
+
+
 def test_impatient_clients_do_not_keep_a_drain_from_its_end(site: Site, serve: Callable[..., Server]) -> None:
     """Long chats of many clients that give up soon: before each Ollama asks for its tokens, also while a holder drains.
 
-    The bound: what runs, and one load; in terms of what the same takes while nobody else asks for anything.
+    The bound: what runs, one load, and the moment in which a generation has to follow a load; in terms of what the same
+    takes while nobody else asks for anything.
     """
     coder, reasoner = serve("coder"), serve("reasoner")
     generate(coder, 1)
     generate(reasoner, 1)
-    calm = []
-    for server in (coder, reasoner) * 3:
-        began = time.monotonic()
-        generate(server, 300)
-        calm.append(time.monotonic() - began)
-    asked, stopping = [0], threading.Event()
-    messages = [{"role": role, "content": "go"} for role in ("user", "assistant", "user")]
+    calm = max(seconds(partial(generate, server, 300)) for server in (coder, reasoner) * 2)
+    stopping, asked = threading.Event(), Counter[str]()
+    chat = {"model": "coder", "stream": False, "options": {"num_predict": 300}}
+    chat["messages"] = [{"role": role, "content": "go"} for role in ("user", "assistant", "user")]
+    # What those lead to, as fast as it comes where the processors are not the bound, at its own door.
+    argv = Path(f"/proc/{supervisor(coder)}/cmdline").read_bytes().decode().split("\0")
+    door = Door(int(argv[argv.index("--port") + 1]))
 
-    def impatient() -> None:
-        body = {"model": "coder", "stream": False, "messages": messages, "options": {"num_predict": 300}}
-        while not stopping.is_set():
+    def impatient(server: Listens, path: str, body: object, pause: float) -> None:
+        while not stopping.wait(pause):
             with contextlib.suppress(OSError, RuntimeError):
-                ask(coder, "POST", "/api/chat", body, timeout=0.25)
-            asked[0] += 1
+                ask(server, "POST", path, body, timeout=0.25)
+            asked[path] += 1
 
-    threads = [threading.Thread(target=impatient) for _ in range(14)]
+    threads = [threading.Thread(target=impatient, args=(coder, "/api/chat", chat, 0.0)) for _ in range(8)]
+    threads += [threading.Thread(target=impatient, args=(door, "/tokenize", {"content": "go"}, 0.02)) for _ in range(8)]
     for thread in threads:
         thread.start()
-        time.sleep(0.02)
     waited = []
     for _ in range(3 * max(1, SOAK)):
-        before, began = asked[0], time.monotonic()
-        generate(reasoner, 1)
-        waited.append(time.monotonic() - began)
-        until(lambda before=before: asked[0] >= before + 14)  # and the coder is asked again
+        before = asked.total()
+        waited.append(seconds(partial(generate, reasoner, 1)))
+        until(lambda before=before: asked.total() >= before + 20)  # and the coder is asked again
     stopping.set()
     for thread in threads:
         thread.join()
-    print(
-        f"waited {waited} s behind {asked[0]} impatient requests; a calm hand-over and its generation: {max(calm):.2f} s"
-    )
-    # Four times: fourteen clients, two servers and their models share two processors here.
-    assert max(waited) < 4 * max(calm), (waited, calm)
+    print(f"waited {max(waited):.2f} s at most behind {dict(asked)}; a calm hand-over and its generation: {calm:.2f} s")
+    # Four times: all these clients, two servers and their models share two processors here.
+    assert max(waited) < 4 * calm + GRACE_S, (waited, calm)
 
 
 def test_disconnecting_clients_hang_nothing(site: Site, serve: Callable[..., Server]) -> None:
@@ -149,7 +160,7 @@ def test_disconnecting_clients_hang_nothing(site: Site, serve: Callable[..., Ser
     did lose its slot.
     """
     coder, reasoner = serve("coder"), serve("reasoner")
-    count = 200 if SOAK else 3
+    count = 200 if SOAK else 2
     left = 0
     others = Crowd()
     others.add(reasoner, 30, think=0.1)

@@ -17,7 +17,6 @@ from tests.lease.clients import Crowd, generate
 from tests.lease.sampler import Sampler
 from tests.lease.servers import Server, Site
 
-from holdfast_onhost.lease import preference
 from holdfast_onhost.lease.states import LINGER_S
 
 TOKENS = 60
@@ -139,7 +138,7 @@ def test_stream_of_four_does_not_starve_single_requests(site: Site, serve: Calla
 
 def test_minimum_hold_gives_a_busy_holder_its_time(site: Site, serve: Callable[..., Server]) -> None:
     """Shown by how long each process is seen; the first turn and those at the end may be shorter: nobody waits."""
-    hold = 1.0
+    hold = 0.6
     coder, reasoner = (serve(n, HOLDFAST_LEASE_MIN_HOLD_S=str(hold)) for n in ("coder", "reasoner"))
     crowd = Crowd()
     for server in (coder, reasoner):
@@ -203,22 +202,3 @@ def test_disjoint_instances_never_wait_for_each_other(site: Site, serve: Callabl
     waits = {n: max(asked.took for asked in crowd.of(n)) for n in ("coder", "third", "reasoner")}
     print(f"three instances: longest {waits} of {bound:.2f} s")
     assert max(waits.values()) <= bound, (waits, bound)
-
-
-def test_a_wait_that_is_longer_than_its_bound_is_seen(site: Site, serve: Callable[..., Server]) -> None:
-    """The control of the bounds above: a person's preference lets one side go first for as long as it is busy."""
-    coder, reasoner = serve("coder"), serve("reasoner")
-    generate(reasoner, 1)
-    generate(coder, 1)
-    preference.write(str(site.lease), "coder", 600)
-    crowd = Crowd()
-    crowd.add(coder, TOKENS, clients=2)
-    crowd.add(reasoner, TOKENS)
-    turns = Turns([coder, reasoner])
-
-    def enough() -> bool:
-        done = crowd.of("coder")
-        return len(done) > 20 and time.monotonic() - done[0].began > 4 * turns.at_most(crowd)
-
-    crowd.run(lambda: enough() and (preference.forget(str(site.lease)) or True))
-    assert max(asked.took for asked in crowd.of("reasoner")) > 2 * turns.at_most(crowd)
