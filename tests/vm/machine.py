@@ -15,7 +15,7 @@ from holdfast.apply import run as runner
 from holdfast.apply.result import Result
 from holdfast.components.nvidia.facts import from_json, read_machine
 from holdfast.components.nvidia.machine import Machine
-from holdfast.lab.vm.lab import CONNECT_S, VmLab
+from holdfast.lab.vm.lab import VmLab
 from holdfast.operations.remote import program
 from holdfast.settings import Workstation, load
 
@@ -57,6 +57,11 @@ class VmMachine(VmLab):
     def boot_id(self) -> str:
         return self.root("cat /proc/sys/kernel/random/boot_id").strip()
 
+    def booted(self) -> list[str]:
+        """The kernels that qemu was started with so far, as its supply has noted."""
+        log = (self.layout.logs / "machine.log").read_text(errors="replace")
+        return [line.split()[1] for line in log.splitlines() if line.startswith("boots ")]
+
     def driver(self) -> Machine:
         """What the component's own reader finds."""
         done = self.ssh(["sudo", "python3", "-I", "-S", "-"], input=program(read_machine, root="/"), timeout=300)
@@ -91,7 +96,3 @@ class VmMachine(VmLab):
             patch.setattr(runner, "handle", spy)
             result = runner.apply(self.name, log=self.logs / "apply.log", values=values, deploy=page)
         return Told(result, notes, waited)
-
-    def answers(self) -> bool:
-        """Whether one can log in."""
-        return self.ssh(["true"], fresh=True, connect_s=CONNECT_S, timeout=60).returncode == 0

@@ -19,6 +19,8 @@ from holdfast.lab.vm import layout as vm
 CUTS = int(os.environ.get("HOLDFAST_SOAK") or 1)
 # What the kernel has to say about it and a container has not; nothing else may change when the machine becomes a virtual one.
 OF_THE_KERNEL: set[str] = set()
+# Installed with the driver, and of no use on this kernel and without a card.
+WITHOUT_A_CARD = {"systemd-modules-load.service", "nvidia-persistenced.service"}
 
 
 def both_answer(machine: VmMachine) -> None:
@@ -32,7 +34,10 @@ def test_what_was_provisioned_elsewhere_is_as_it_should_be(virtual: Virtual) -> 
     machine = virtual.machine
     assert machine.kernel() != os.uname().release and machine.kernel() != virtual.new
     assert machine.root("systemd-detect-virt --container", status=1).strip() == "none"
-    assert machine.root("systemctl list-units --failed --no-legend --plain") == ""
+    failed = {
+        line.split()[0] for line in machine.root("systemctl list-units --failed --no-legend --plain").splitlines()
+    }
+    assert failed <= WITHOUT_A_CARD, failed
     told = machine.apply(SMALL)
     assert set(told.result.changed) <= OF_THE_KERNEL, told.result.changed
 
@@ -42,7 +47,7 @@ def test_one_reboot_in_the_middle_of_an_apply_that_ends(virtual: Virtual) -> Non
     machine = virtual.machine
     kernels.upgrade(machine)
     cards.plug(machine)
-    found, before = machine.driver(), machine.boot_id()
+    found, before, boots = machine.driver(), machine.boot_id(), len(machine.booted())
     assert not found.container and len(found.gpus) == 2
     assert (found.kernel != virtual.new, found.next_kernel, found.running.module) == (True, virtual.new, "")
     seen: list[str] = []
@@ -58,10 +63,7 @@ def test_one_reboot_in_the_middle_of_an_apply_that_ends(virtual: Virtual) -> Non
     middle = next(n for n, name in enumerate(seen) if "Bring the NVIDIA driver into use" in name)
     assert seen[middle + 1 :], "nothing came after the reboot"
     assert machine.kernel() == virtual.new and machine.boot_id() != before
-    boots = machine.root(
-        "journalctl --list-boots -o json | python3 -c 'import json, sys; print(len(json.load(sys.stdin)))'"
-    )
-    assert machine.root("systemctl list-units --failed --no-legend --plain ollama@*") == "", boots
+    assert len(machine.booted()) == boots + 1, "more than one reboot"
     both_answer(machine)
 
 
