@@ -7,14 +7,12 @@ import os
 import re
 import socket
 import subprocess
+import sys
 from collections.abc import Sequence
 
 from holdfast_onhost.lease.refusal import Refused
 
-# Between us and llama-server: programs that ask the kernel to kill it when we die, then look whether we still live (else
-# nobody would ever end it), and become llama-server.  Not preexec_fn: in a process with threads that is Python after fork,
-# where a lock that another thread held stays locked for good; and Popen would wait for it, with the leases in its hands.
-_DIES_WITH_US = ("setpriv", "--pdeathsig", "KILL", "--", "/bin/sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"')
+_DIES_WITH_US = (sys.executable, "-IS", os.path.join(os.path.dirname(os.path.realpath(__file__)), "dies_with.py"))
 _END_S = 10.0
 _PATH_MAX = 107  # bytes, sockaddr_un
 _SOCKET = re.compile(r"llama-(\d+)\.sock")
@@ -58,7 +56,7 @@ class Child:
             )
         except OSError as error:
             problem = f"cannot start {program}: {error.strerror}: {error.filename}"
-            raise Refused(problem, "./holdfast up HOST installs Ollama anew; setpriv is in util-linux") from error
+            raise Refused(problem, "./holdfast up HOST installs Ollama anew") from error
 
     def ended(self) -> int | None:
         """Its exit status, negative for a signal; None while it runs."""

@@ -91,7 +91,7 @@ def test_child_has_the_lease_until_it_is_reaped(tmp_path: Path) -> None:
 
 
 def test_child_of_a_parent_that_is_gone_never_becomes_llama_server(tmp_path: Path) -> None:
-    """Killed before the kernel was asked to kill the child with it: the words before the program, with another's pid."""
+    """Killed before the kernel was asked to kill the child with it: here another process is named as its parent."""
     made = tmp_path / "made"
     for parent, there in ((os.getpid() + 1, False), (os.getpid(), True)):
         subprocess.run([*_DIES_WITH_US, str(parent), "/usr/bin/touch", str(made)], check=False)
