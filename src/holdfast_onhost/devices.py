@@ -110,25 +110,38 @@ def look(gpu: Gpu, root: str, known: Mapping[str, str]) -> Found:
     vendor = _read(os.path.join(device, "vendor")).strip()
     if vendor != _NVIDIA:
         what = f"a device of vendor {vendor}, not NVIDIA's," if vendor else "no device"
-        return Found(problem=f"there is {what} at that address", fix="lspci -D | grep -i nvidia; correct gpus in hosts.yml")
+        return Found(
+            problem=f"there is {what} at that address", fix="lspci -D | grep -i nvidia; correct gpus in hosts.yml"
+        )
     if gpu.address not in known:
         return Found(problem="no NVIDIA driver has it", fix="nvidia-smi says why; install the driver (docs/hardware.md)",
                      may_come=True)  # fmt: skip
-    for node in ("nvidiactl", "nvidia-uvm"):
+    number = minor(gpu, root)
+    for node in ("nvidiactl", "nvidia-uvm", *([f"nvidia{number}"] if number else [])):
         if not os.path.exists(os.path.join(root, "dev", node)):
-            return Found(problem=f"/dev/{node} is missing", fix="modprobe nvidia-uvm; nvidia-modprobe -u -c 0",
+            return Found(problem=f"/dev/{node} is missing", fix=f"modprobe nvidia-uvm; nvidia-modprobe -u -c {number or 0}",
                          may_come=True)  # fmt: skip
     return Found(uuid=known[gpu.address])
 
 
-def _prepare(root: str) -> None:
-    """The device file of nvidia-uvm is made on demand by a setuid helper, which a hardened unit may not run."""
-    if not os.path.exists(os.path.join(root, "dev/nvidia-uvm")):
-        for command in (["modprobe", "nvidia-uvm"], ["nvidia-modprobe", "-u", "-c", "0"]):
-            try:
-                subprocess.run(command, capture_output=True, timeout=60, check=False)
-            except (OSError, subprocess.SubprocessError):
-                continue
+def minor(gpu: Gpu, root: str) -> str:
+    """The number in the name of the card's own device file; empty where the driver does not say it."""
+    about = _read(os.path.join(root, "proc/driver/nvidia/gpus", gpu.address, "information"))
+    found = re.search(r"^Device Minor:\s*([0-9]+)\s*$", about, re.MULTILINE)
+    return found[1] if found else ""
+
+
+def _prepare(gpus: list[Gpu], root: str) -> None:
+    """Device files are made on demand by a setuid helper, which a hardened unit may not run."""
+    commands = [] if os.path.exists(os.path.join(root, "dev/nvidia-uvm")) else [["modprobe", "nvidia-uvm"]]
+    numbers = [minor(gpu, root) or "0" for gpu in gpus]
+    missing = [number for number in numbers if not os.path.exists(os.path.join(root, f"dev/nvidia{number}"))]
+    commands += [["nvidia-modprobe", "-u", "-c", number] for number in missing or (["0"] if commands else [])]
+    for command in commands:
+        try:
+            subprocess.run(command, capture_output=True, timeout=60, check=False)
+        except (OSError, subprocess.SubprocessError):
+            continue
 
 
 def resolve(gpus: list[Gpu], root: str, wait_s: float, ask: Callable[[], str] = nvidia_smi) -> dict[Gpu, Found]:
@@ -141,7 +154,7 @@ def resolve(gpus: list[Gpu], root: str, wait_s: float, ask: Callable[[], str] = 
         if not left or any(not state.may_come for state in left) or time.monotonic() >= end:
             return found
         if root == "/":
-            _prepare(root)
+            _prepare(gpus, root)
         time.sleep(min(_POLL_S, max(0.0, end - time.monotonic())))
 
 
@@ -154,7 +167,10 @@ def decide(found: Mapping[Gpu, Found], required: bool) -> tuple[str | None, list
     if not required:
         return "-1", [*told, "require_gpu is false: running on the CPU"]
     fixes = list(dict.fromkeys(state.fix for state in missing.values())) or ["name GPUs for it in hosts.yml"]
-    return None, [*(f"error: {line}" for line in told), f"Fix: {'; '.join(fixes)}, or set require_gpu: false for the CPU"]
+    return None, [
+        *(f"error: {line}" for line in told),
+        f"Fix: {'; '.join(fixes)}, or set require_gpu: false for the CPU",
+    ]
 
 
 def gpu_is_required(environment: Mapping[str, str]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 from tests.fake.machine import Machine, Unit, hears, runs
@@ -26,9 +27,16 @@ def blob(store: str, digest: str) -> str:
 
 
 def pull(m: Machine) -> None:
-    """The puller gets to its end by itself: what it was started for is there, and its process is gone."""
+    """The puller gets to its end by itself: what it was started for is there, and its process is gone. ``m.withheld``: model ->
+    the error and the Fix with which the registry refuses it."""
     settings = json.loads(m.text(SETTINGS) or "{}")
+    m.told = None  # type: ignore[attr-defined]
     for model in settings["models"]:
+        if refusal := getattr(m, "withheld", {}).get(model["name"]):
+            m.told = dict(zip(("error", "fix"), refusal, strict=True))  # type: ignore[attr-defined]
+            stop(m, UNIT)
+            m.units[UNIT] = replace(m.units[UNIT], state="failed")
+            return
         m.write(manifest(settings["store"], model["name"]), model["manifest"])
         m.write(blob(settings["store"], model["manifest"]), "weights of " + model["name"])
     stop(m, UNIT)
@@ -57,7 +65,7 @@ def look(m: Machine, store: str, models: dict[str, str], status: str, unit: str)
     return {
         "models": {name: {"state": state(name, digest), "bytes": 1} for name, digest in models.items()},
         "undeclared": sorted(there - set(models)), "orphans": 0,
-        "free": 1 << 40, "pull": None, "active": m.units.get(unit, Unit()).state, "result": "success",
+        "free": 1 << 40, "pull": getattr(m, "told", None), "active": m.units.get(unit, Unit()).state, "result": "success",
         "restarts": 0, "journal": "", "sub": getattr(m, "sub", ""),
     }  # fmt: skip
 

@@ -95,3 +95,22 @@ def test_store_elsewhere_must_be_there(converged: Machine, site: dict[str, Any])
     assert json.loads(converged.text(SETTINGS) or "")["store"] == "/mnt/models"
     assert "OLLAMA_MODELS=/mnt/models\n" in (converged.text("/etc/holdfast/ollama/coder.env") or "")
     assert engine.run(converged, settings).changed == []
+
+
+def test_old_model_stays_in_service_while_the_new_one_cannot_be_had(
+    converged: Machine, site: dict[str, Any]
+) -> None:
+    """The pinned Ollama is too old for it (412): told with the pin to move, and everybody goes on with the old one."""
+    why = f"{NEW}: the registry wants a newer Ollama than 0.32.15 for it (HTTP 412 too old)"
+    fix = "raise artifacts.ollama.version in locks/artifacts.yml, then ./holdfast depot update ollama"
+    client, old = converged.text(CLIENT), converged.text(manifest(STORE, OLD))
+    settings = other(site)
+    converged.withheld = {NEW: (why, fix)}  # type: ignore[attr-defined]
+    done = engine.run(converged, settings)
+    assert done.failed
+    assert "wants a newer Ollama" in done.errors[0]["message"] and "artifacts.ollama.version" in done.errors[0]["fix"]
+    assert converged.text(CLIENT) == client and converged.text(manifest(STORE, OLD)) == old
+    assert converged.units["ollama@coder.service"].state == "active"
+    converged.withheld = {}  # type: ignore[attr-defined]
+    assert not engine.run(converged, settings).failed
+    assert NEW in (converged.text(CLIENT) or "")

@@ -45,8 +45,9 @@ def lines(asked: Asked) -> list[str]:
     if any(verdict.gpus for verdict in found.values()):
         margin = next(verdict.gpus[0].margin for verdict in found.values() if verdict.gpus)
         out.append(
-            f"MiB; spare: with the driver's share, the CUDA context and a margin of {margin:.0f} taken off. context: as set, "
-            "and the largest that fits. tokens/s: the most that the cards' memory allows, at an empty and at a full context."
+            "MiB; buffers: for `batch` tokens of a prompt at once, no client can raise it. spare: with the driver's share, the "
+            f"CUDA context and a margin of {margin:.0f} taken off. context: as set, and the largest that fits. tokens/s: the "
+            "most that the cards' memory allows, at an empty and at a full context."
         )
     out += _sharing(found, asked.leases(found))
     return out

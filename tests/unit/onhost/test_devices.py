@@ -103,6 +103,20 @@ def test_cpu_only_where_it_is_allowed() -> None:
     assert decide({LEFT: half[LEFT]}, required=False)[0] == UUID[LEFT.address]
 
 
+def test_the_cards_own_device_file_must_be_there(tmp_path: Path) -> None:
+    root = machine(tmp_path)
+    for number, gpu in enumerate((LEFT, RIGHT)):
+        about = root / "proc/driver/nvidia/gpus" / gpu.address / "information"
+        about.write_text(about.read_text() + f"Device Minor: \t {number}\n")
+    (root / "dev/nvidia0").touch()
+    found = resolve([LEFT, RIGHT], str(root), 0, silent)
+    assert found[LEFT].uuid == UUID[LEFT.address]
+    assert "/dev/nvidia1 is missing" in found[RIGHT].problem and found[RIGHT].may_come
+    assert found[RIGHT].fix.endswith("-c 1")
+    (root / "dev/nvidia1").touch()
+    assert resolve([LEFT, RIGHT], str(root), 0, silent)[RIGHT].uuid
+
+
 def test_driver_that_comes_late_is_waited_for(tmp_path: Path) -> None:
     root = machine(tmp_path, driver=False)
     asked: list[int] = []
