@@ -22,7 +22,7 @@ Host {name} {address}
     StrictHostKeyChecking yes
     # nodelay: without it Nagle's algorithm and delayed acknowledgements cost 40 ms a command.
     # keepalive: a machine whose power was cut says nothing more, and whoever only listens would wait for ever.
-    ProxyCommand ip netns exec {router} socat - TCP:%h:%p,nodelay,keepalive,keepidle=10,keepintvl=10,keepcnt=6
+    ProxyCommand ip netns exec {router} socat - TCP:%h:%p,nodelay,keepalive,keepidle=10,keepintvl=5,keepcnt=4
     ControlMaster auto
     ControlPersist 60
     ControlPath {sockets}/%C
