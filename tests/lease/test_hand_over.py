@@ -51,13 +51,24 @@ def seconds(action: Callable[[], object]) -> float:
     return time.monotonic() - began
 
 
+def processor() -> tuple[int, int]:
+    """Ticks in which it worked, and all of them."""
+    with open("/proc/stat", encoding="ascii") as file:
+        user, nice, system, idle, wait, *rest = map(int, file.readline().split()[1:9])
+    return user + nice + system + sum(rest), user + nice + system + sum(rest) + idle + wait
+
+
 def test_idle_hand_over_takes_no_longer_than_a_plain_reload(site: Site, serve: Callable[..., Server]) -> None:
-    """Pairs, one after the other, in turns; their medians are compared.  Where nobody else works it is at about a half."""
+    """Pairs, one after the other, in turns; their medians are compared.  Where nobody else works it is at about a half.
+
+    A plain reload mostly waits (Ollama looks every 250 ms whether its runner is done), a hand-over mostly computes: on a
+    processor that others use it is longer by what they take, and by as much more may be asked of it.
+    """
     plain = serve("third", None)
     coder, reasoner = serve("coder"), serve("reasoner")
     for server in (plain, coder, reasoner):
         generate(server, 1)
-    ours, theirs = [], []
+    ours, theirs, busy, all_of_it = [], [], 0, 0
     for number, server in enumerate((coder, reasoner) * 4 * max(1, SOAK)):
         unload(plain)
         # It answers before its runner has gone, and a request that came in between would find the model loaded.
@@ -65,12 +76,17 @@ def test_idle_hand_over_takes_no_longer_than_a_plain_reload(site: Site, serve: C
         pair = [(theirs, partial(generate, plain, 1)), (ours, partial(generate, server, 1))]
         for times, action in pair if number % 4 < 2 else pair[::-1]:
             times.append(seconds(action))
-        time.sleep(0.15)
-    ratio = statistics.median(ours) / statistics.median(theirs)
+        before = processor()
+        time.sleep(0.15)  # nothing of ours works now
+        busy, all_of_it = (
+            sum(three) for three in zip((busy, all_of_it), processor(), (-n for n in before), strict=True)
+        )
+    ratio, share = statistics.median(ours) / statistics.median(theirs), busy / all_of_it
     print(
-        f"idle hand-over {statistics.median(ours):.3f} s, plain reload {statistics.median(theirs):.3f} s: {ratio:.2f}"
+        f"idle hand-over {statistics.median(ours):.3f} s, plain reload {statistics.median(theirs):.3f} s: {ratio:.2f}; "
+        f"others had {100 * share:.0f} % of the processor"
     )
-    assert ratio <= 1.0, (ours, theirs)
+    assert ratio <= 1 / max(0.5, 1 - share), (ours, theirs)
 
 
 def test_status_tells_holder_and_waiter(site: Site, serve: Callable[..., Server]) -> None:

@@ -67,7 +67,7 @@ def test_one_lost_slot_of_two_comes_back_and_nothing_is_cut(site: Site, serve: C
     generate(server, 1)
     Stalled(server).go()
     crowd = Crowd()
-    crowd.add(server, 15000, timeout=300)
+    crowd.add(server, 15000, timeout=300, think=3)  # Ollama is ended in a pause
     crowd.run(lambda: server.starts == 2)
     late = [asked for asked in crowd.done if asked.error]
     assert len(late) <= 2 and not any(HANGS in asked.error for asked in late), "who came while Ollama ended"

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import ctypes
 import os
-import signal
 import sys
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+# linux/prctl.h; not from the module signal, whose import takes longer than all of this: it is part of each hand-over.
+_PR_SET_PDEATHSIG, _SIGKILL = 1, 9
 
 if __name__ == "__main__":
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, _SIGKILL)
     if os.getppid() != int(sys.argv[1]):
         sys.exit(1)  # it died before the line above: nobody would ever end us
     os.execv(sys.argv[2], sys.argv[2:])

@@ -11,7 +11,7 @@ The same where a request has reached Ollama, and nothing came of it here: a clie
 Ollama's own.
 
 A probe that comes back shows that one slot is free beside those in use.  So with more slots than one there is a second
-probe while all but one are in use; if it is lost, Ollama is ended when nothing runs.
+probe while all but one are in use; if it is lost, Ollama is ended when all is quiet.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ import time
 from typing import Any
 
 from holdfast_onhost.lease.gate import Gate
-from holdfast_onhost.lease.states import LINGER_S
 
 _QUIET_S = 1.0
 _IGNORED_S = 2.0  # Ollama is asked for something, and asks nothing of us: it takes milliseconds where a slot is free
@@ -84,10 +83,10 @@ class SlotProbe:
             return True
 
     def _end_ollama(self) -> None:
-        """When nothing runs and Ollama has told its client so: with a slot left others are served, and nothing is ever cut."""
+        """When all is quiet: with a slot left others are served, and Ollama must have told the last one its end."""
         with self.gate.changed:
-            while not self.gate.quiet or time.monotonic() - self.gate.last_end < LINGER_S:
-                self.gate.changed.wait(LINGER_S)
+            while not self.gate.quiet or time.monotonic() - self.gate.last_end < _QUIET_S:
+                self.gate.changed.wait(0.1)
             print("holdfast: Ollama lost its slot (ollama#17131): restarting it", file=sys.stderr, flush=True)
             signal.pidfd_send_signal(self.ollama, signal.SIGTERM)
 
