@@ -135,11 +135,11 @@ def test_preferred_instance_is_not_asked_to_give_way(site: Site, serve: Callable
         gpu(site, "prefer", "painter")
 
 
-def test_context_is_clamped_to_the_plan(site: Site, serve: Callable[..., Server]) -> None:
-    coder = serve("coder", HOLDFAST_CONTEXT="4096")
-    for asked, given in ((1024, "1024"), (16384, "4096")):
-        assert whole(generate(coder, 5, options={"num_ctx": asked}), 5)
+def test_context_and_batch_are_clamped_to_the_plan(site: Site, serve: Callable[..., Server]) -> None:
+    coder = serve("coder", HOLDFAST_CONTEXT="4096", HOLDFAST_BATCH="512")
+    for asked, batch, given in ((1024, 256, ("1024", "256", "256")), (16384, 4096, ("4096", "512", "512"))):
+        assert whole(generate(coder, 5, options={"num_ctx": asked, "num_batch": batch}), 5)
         words = runners(site.weights)[0].argv
-        assert words[words.index("-c") + 1] == given
+        assert tuple(words[words.index(option) + 1] for option in ("-c", "-b", "-ub")) == given
     with pytest.raises(RuntimeError, match=r"400: .*exceed"):
         generate(coder, 5, prompt="a" * 6000, options={"num_ctx": 16384})
