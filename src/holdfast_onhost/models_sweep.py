@@ -29,7 +29,9 @@ def sweep(settings: dict[str, Any], say: Callable[[str], object] = lambda text: 
         for model in declared(settings):
             raw = store.manifest(model.name)
             if raw is None or models_manifest.digest(raw) != model.digest:
-                raise FetchError(f"{model.text} is not in the store; nothing was removed", "./holdfast up HOST fetches it first")
+                raise FetchError(
+                    f"{model.text} is not in the store; nothing was removed", "./holdfast up HOST fetches it first"
+                )
             names.add(model.name.path)
             keep |= {"sha256-" + blob.hex for blob in blobs_of(model.text, raw)}
         root, freed = os.path.join(store.path, "manifests"), 0
