@@ -58,7 +58,7 @@ class DriverMachine(Lab):
         super().__init__(name, "trixie", binds=hardware.bus(), base=base)
         self.logs = logs
 
-    def root(self, script: str, timeout: float = 600, status: int | None = 0) -> str:
+    def root(self, script: str, timeout: float = 3600, status: int | None = 0) -> str:
         """What a shell script prints as root; it must end with ``status`` (None: with any)."""
         done = self.shell(script, timeout)
         assert status is None or done.returncode == status, (
@@ -66,7 +66,7 @@ class DriverMachine(Lab):
         )
         return done.stdout
 
-    def shell(self, script: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+    def shell(self, script: str, timeout: float = 3600) -> subprocess.CompletedProcess[str]:
         return self.ssh(["sudo", "sh", "-s"], input=script, timeout=timeout)
 
     def read(self, reader: Callable[..., Any]) -> Any:

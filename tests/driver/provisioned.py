@@ -83,7 +83,7 @@ def _make(wanted: Path, progress: Progress) -> None:
         keep = " ".join(f"! -name '{name}*'" for name in _KEPT)
         machine.root(f"find /var/cache/apt/archives -name '*.deb' {keep} -delete; systemctl --no-block poweroff")
         process = machine.state().process("machine")
-        processes.wait_until("the machine does not end", lambda: not processes.alive(process), seconds=90)  # type: ignore[arg-type]
+        processes.wait_until("the machine does not end", lambda: not processes.alive(process), seconds=300)  # type: ignore[arg-type]
         with cleanup.lock():
             for old in set(trees.trees_dir().glob("driver-*")) - {_failure(wanted)}:
                 shutil.rmtree(old) if old.is_dir() else old.unlink()
@@ -101,7 +101,7 @@ def _failure(path: Path) -> Path:
 def _fail_open(machine: DriverMachine, wanted: Path) -> None:
     """Install Debian's open module, whose build fails; keep every file that this left, and take it out again."""
     machine.root("touch /root/before; sleep 1")
-    said = machine.root(f"DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install {OPEN} 2>&1", 1800, 100)
+    said = machine.root(f"DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install {OPEN} 2>&1", status=100)
     assert "Bad return status for module build" in said, said[-2000:]
     machine.root(
         "cd / && find var/lib usr etc -xdev \\( -type f -o -type l \\) -cnewer /root/before ! -path '*/build/*' -print0 "
