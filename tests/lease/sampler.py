@@ -50,6 +50,7 @@ class Sampler:
     alone: Counter[str] = field(default_factory=Counter)  # samples with only that model
     both: list[tuple[str, ...]] = field(default_factory=list)  # samples with more than one
     loads: list[str] = field(default_factory=list)  # the models of new processes, in order
+    stall: float = 0.0  # seconds: the longest time between two looks; others had the processor
     spans: dict[int, tuple[float, float]] = field(default_factory=dict)  # process -> first and last seen, monotonic
 
     def __enter__(self) -> Sampler:
@@ -63,8 +64,10 @@ class Sampler:
         self._thread.join(10)
 
     def _look(self) -> None:
+        at = time.monotonic()
         while not self._stop.wait(self.pause):
-            now, at = runners(self.weights), time.monotonic()
+            before, now, at = at, runners(self.weights), time.monotonic()
+            self.stall = max(self.stall, at - before)
             for found in now:
                 if found.pid not in self.spans:
                     self.loads.append(found.model)

@@ -109,6 +109,7 @@ def parked(gate: Gate) -> None:
 
 def drained(gate: Gate) -> None:
     gate.loaded()
+    gate.generating = 1  # what it waits for
     gate.set(State.DRAINING)
 
 
@@ -145,7 +146,7 @@ def test_a_look_through_the_relay_is_no_request(
         held, state = gate.held, gate.state
         process(tmp_path, 7, "/usr/bin/python3", "-I", "/opt/llama-server", "--port", str(relay.door.getsockname()[1]))
         assert bool(read_activity(str(tmp_path), 0.01)) == busy and Slots.asked == asked
-        assert (gate.held, gate.state, gate.served, gate.unproven) == (held, state, 0, None)
+        assert (gate.held, gate.state, gate.served, gate.unproven) == (held, state, 0, set())
         behind.shutdown()
     relay.door.close()
 
