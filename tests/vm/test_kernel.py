@@ -56,7 +56,7 @@ def test_one_reboot_in_the_middle_of_an_apply_that_ends(virtual: Virtual) -> Non
         if event["event"] == "operation_end":
             seen.append(event["name"])
 
-    told = machine.apply(DRIVER, heard=heard)
+    told = machine.apply(DRIVER, {"nvidia.reboot_timeout_s": vm.BOOT_SECONDS * 2}, heard)
     said = "\n".join(told.notes)
     assert f"reboot: kernel {found.kernel}, which runs, has no module; {virtual.new} has it" in said, said
     assert any("to boot" in what for what in told.waited), told.waited

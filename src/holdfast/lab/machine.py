@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -75,7 +76,10 @@ def wait(
     log = layout.logs / "machine.log"
     said = ""
     while time.monotonic() < end and alive(process):
-        done = ssh(layout, ["cat", "/proc/sys/kernel/random/boot_id"], fresh=True, connect_s=connect_s)
+        try:
+            done = ssh(layout, ["cat", "/proc/sys/kernel/random/boot_id"], fresh=True, connect_s=connect_s)
+        except subprocess.TimeoutExpired:  # let in, and the session does not begin: a machine in software, still booting
+            continue
         found, said = done.stdout.strip(), done.stderr.strip() or said
         if done.returncode == 0 and found != not_boot_id:
             return found
