@@ -46,7 +46,7 @@ END
     Sabotage(
         "everybody may open a lease", 1,
         "chmod 666 /run/holdfast/lease/left.lease",
-        {"test_ollama.py::test_leases_are_the_instances_own": "left.lease: ('file', '0666', 'ollama')"},
+        {"test_ollama.py::test_leases_are_the_instances_own": "left.lease: ('file', '0666'"},
     ),
     Sabotage(
         "holdfast-gpu is gone", 1,
