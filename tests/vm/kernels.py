@@ -9,12 +9,12 @@ from __future__ import annotations
 from tests.vm.machine import VmMachine
 
 AWAY = "/boot/upgrade"
-# The oldest that the archive has, without drivers of real hardware: it boots in software in little time.
+# The oldest that the archive has, of the same flavour: for another one the component would, rightly, have DKMS build there.
 _OLD = """
 set -e
 apt-get -q update
-version=$(apt-cache madison linux-image-cloud-amd64 | awk '{print $3}' | sort -V | head -n 1)
-image=$(apt-cache show linux-image-cloud-amd64=$version | sed -n 's/^Depends: .*\\(linux-image-[^ ,]*\\).*/\\1/p' | head -n 1)
+version=$(apt-cache madison linux-image-amd64 | awk '{print $3}' | sort -V | head -n 1)
+image=$(apt-cache show linux-image-amd64=$version | sed -n 's/^Depends: .*\\(linux-image-[^ ,]*\\).*/\\1/p' | head -n 1)
 DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends $image=$version
 """
 
@@ -25,10 +25,10 @@ def put_away(machine: VmMachine) -> str:
     machine.root(_OLD)
     machine.root(f"mkdir {AWAY} && mv /boot/*-{new} {AWAY}")
     left = machine.root("ls /boot/vmlinuz-*").split()
-    assert len(left) == 1 and new not in left[0], left
+    assert len(left) == 1 and new not in left[0], f"the archive has but one kernel to boot: {left}"
     return new
 
 
 def upgrade(machine: VmMachine) -> None:
-    """The newer kernel is the one that boots next. Where the archive had but one version, the other one goes."""
+    """The newer kernel is the one that boots next."""
     machine.root(f"mv {AWAY}/* /boot && rmdir {AWAY}")
