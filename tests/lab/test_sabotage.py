@@ -88,6 +88,8 @@ def test_sabotage_is_seen(number: int, machine: Any, tmp_path: Path) -> None:
     done = machine.ssh(["sudo", "sh", "-xs"], input=sabotage.script(chosen), timeout=180)
     assert done.returncode == 0, f"the sabotage itself failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
     found = check(machine, tmp_path, sorted(wanted))
+    if number in sabotage.ALONE:
+        assert machine.apply().changed
     problems = []
     for name, (words, what) in wanted.items():
         outcome = found.get(name, Outcome("not run", ""))

@@ -11,6 +11,8 @@ SABOTAGES: list[Sabotage] = [
 ]  # fmt: skip
 # What changes servers before what stops them: a stopped one shows nothing else.
 BATCHES = sorted({s.batch for s in SABOTAGES}, reverse=True)
+# Repaired before the next one: no server lives long with every variable wrong.
+ALONE = {4}
 
 _NO_CARD = "no NVIDIA GPU on this machine (require_gpu: false)"
 # Checks that the lab cannot turn red, and the words with which they must be skipped there.
