@@ -49,9 +49,14 @@ def perform(state: Any, host: Any, timeout_s: float) -> bool:
         )
         return False
     before = boot_id(host)
-    ok, lines = run(state, host, StringCommand(_REBOOT))
-    if not before or not ok:
-        said = " / ".join(lines) or "no answer"
+    # Without the old boot's id nothing tells when the new one is there; so it is not begun.
+    ok, lines = (
+        run(state, host, StringCommand(_REBOOT)) if before else (False, ["the machine does not say which boot this is"])
+    )
+    # A refusal has words. Without any, the reboot itself has ended the connection before the command's status got through
+    # (seen on a slow machine): whether it reboots is seen below.
+    if not ok and lines:
+        said = " / ".join(lines)
         report(
             host,
             HoldfastError(

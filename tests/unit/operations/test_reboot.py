@@ -25,12 +25,13 @@ class Host:
 
     name = "gpu-box"
 
-    def __init__(self, *tries: str, refuses: bool = False, connector: str = "SSHConnector") -> None:
+    def __init__(self, *tries: str, refuses: bool = False, cut: bool = False, connector: str = "SSHConnector") -> None:
         self.connector = type(connector, (), {})()
         self.connector.client = Client()
         self.connector_data = {"sudo_askpass_path__/tmp": "/tmp/x/askpass", "other": 1}
         self.current_op_global_arguments = {"_sudo": True, "name": "x"}
         self.tries, self.boot, self.connected, self.refuses = list(tries), "one", True, refuses
+        self.cut = cut
         self.heard: list[tuple[str, dict[str, Any]]] = []
         self.said: list[str] = []
 
@@ -42,7 +43,7 @@ class Host:
                 raise EOFError
             return True, SimpleNamespace(stdout=self.boot, stderr="")
         said = ["Operation inhibited"] if self.refuses else []
-        return not self.refuses, SimpleNamespace(stdout_lines=[], stderr_lines=said)
+        return not (self.refuses or self.cut), SimpleNamespace(stdout_lines=[], stderr_lines=said)
 
     def disconnect(self) -> None:
         raise OSError("the pipe of the ProxyCommand is broken")
@@ -80,6 +81,20 @@ def test_it_waits_for_another_boot() -> None:
     )
     for line, arguments in host.heard:
         assert ("_sudo" in arguments) == ("reboot" in line) and "name" not in arguments
+
+
+def test_a_reboot_that_is_quicker_than_its_commands_answer_is_none_the_less_one() -> None:
+    host = Host("away", "one", "two", cut=True)
+    assert reboot.perform(STATE, host, 600) and host.boot == "two" and host.said == []
+    host = Host(cut=True)
+    assert not reboot.perform(STATE, host, 60) and "did not come back" in host.said[0]
+
+
+def test_what_does_not_say_which_boot_it_is_is_not_rebooted() -> None:
+    host = Host("two")
+    host.boot = "dying"
+    assert not reboot.perform(STATE, host, 60)
+    assert "does not say which boot" in host.said[0] and not [line for line, _ in host.heard if "reboot" in line]
 
 
 def test_it_gives_up(clock: Clock) -> None:
