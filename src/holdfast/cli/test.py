@@ -35,11 +35,12 @@ LABS = {"lab": "test", "driver": "driver", "vm": "vm"}
 
 @dataclass(frozen=True)
 class Rung:
-    """One step of the ladder: commands, one after the other."""
+    """One step of the ladder: commands, one after the other. ``unfinished``: run only when it is named."""
 
     name: str
     meaning: str
     commands: list[list[str]]
+    unfinished: bool = False
 
 
 def rungs(extra: list[str]) -> list[Rung]:
@@ -55,9 +56,9 @@ def rungs(extra: list[str]) -> list[Rung]:
         Rung("fake", "the whole deploy on a simulated machine", [[*spread, "tests/fake", *extra]]),
         Rung("lease", "real Ollama servers share what stands for a GPU", [[*pytest, "tests/lease", *extra]]),
         Rung("lab", "a real throw-away machine", [[*pytest, "tests/lab", *extra]]),
-        Rung("driver", "Debian 13's real driver packages", [[*pytest, "tests/driver", *extra]]),
+        Rung("driver", "Debian 13's real driver packages", [[*pytest, "tests/driver", *extra]], unfinished=True),
         # Its machine is the driver's, as a virtual one.
-        Rung("vm", "a kernel of its own, in qemu", [[*pytest, "tests/vm", *extra]]),
+        Rung("vm", "a kernel of its own, in qemu", [[*pytest, "tests/vm", *extra]], unfinished=True),
     ]
 
 
@@ -72,7 +73,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, progress: Shown) -> Outcome:
-    chosen = [rung for rung in rungs(args.pytest) if not args.rung or rung.name in args.rung]
+    ladder = rungs(args.pytest)
+    chosen = [rung for rung in ladder if (rung.name in args.rung if args.rung else not rung.unfinished)]
     labs = [LABS[rung.name] for rung in chosen if rung.name in LABS]
     if labs:
         root_only()
@@ -92,6 +94,8 @@ def run(args: argparse.Namespace, progress: Shown) -> Outcome:
     lines = ["", *(f"{r['name']:6} {r['seconds']:8.1f} s  {r['passed']} passed, {r['failed']} failed" for r in results)]
     for result in results:
         lines += [f"skipped in {result['name']}: {text}" for text in result["skipped"]]
+    if whole:
+        lines += [f"not run: {r.name}, {r.meaning}: unfinished; ./holdfast test --rung {r.name}" for r in ladder if r.unfinished]
     if failed:
         lines.append("Fix: the first red test says what is wrong; again with only that: ./holdfast test --rung NAME -- -k WORD")
     total = round(sum(result["seconds"] for result in results), 1)

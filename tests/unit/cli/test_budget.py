@@ -29,7 +29,7 @@ def run(monkeypatch: pytest.MonkeyPatch, seconds: float, **given: Any) -> Any:
 def test_the_whole_ladder_is_told_against_its_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(depot, "recorded", lambda: {"ollama": None})
-    each = 3000 / len(test.rungs([]))
+    each = 3000 / len([rung for rung in test.rungs([]) if not rung.unfinished])
     cold = run(monkeypatch, each)
     assert (cold.data["seconds"], cold.data["budget_s"]) == (3000, 3600)
     assert "total    3000.0 s of 3600 s (nothing was cached)" in cold.lines
@@ -45,6 +45,16 @@ def test_a_part_or_a_soak_has_no_budget(given: dict[str, Any], monkeypatch: pyte
     found = run(monkeypatch, 1, **given)
     assert found.data["budget_s"] is None
     assert not [line for line in found.lines if "BUDGET" in line or " of " in line]
+
+
+def test_what_is_unfinished_runs_when_it_is_named_and_is_told_when_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    half = test.Rung("half", "not yet", [], unfinished=True)
+    monkeypatch.setattr(test, "rungs", lambda extra: [test.Rung("whole", "", []), half])
+    found = run(monkeypatch, 1)
+    assert len(found.data["rungs"]) == 1
+    assert "not run: half, not yet: unfinished; ./holdfast test --rung half" in found.lines
+    found = run(monkeypatch, 1, rung=["half"])
+    assert len(found.data["rungs"]) == 1 and not [line for line in found.lines if "not run" in line]
 
 
 RED = """
