@@ -82,8 +82,8 @@ def _make(wanted: Path, progress: Progress) -> None:
         _fail_open(machine, wanted)
         keep = " ".join(f"! -name '{name}*'" for name in _KEPT)
         machine.root(f"find /var/cache/apt/archives -name '*.deb' {keep} -delete")
-        machine.shell("systemctl --no-block poweroff")  # the connection may end before the command does
         process = machine.state().process("machine")
+        machine.shell("systemctl --no-block poweroff")  # the connection may end before the command does
         processes.wait_until("the machine does not end", lambda: not processes.alive(process), seconds=300)  # type: ignore[arg-type]
         with cleanup.lock():
             for old in set(trees.trees_dir().glob("driver-*")) - {_failure(wanted)}:
