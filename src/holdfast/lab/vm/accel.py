@@ -29,7 +29,7 @@ def choose(kernel: Path, progress: Progress = QUIET) -> str:
     why = refusal(kernel)
     if not why:
         return "kvm"
-    progress.note(f"the virtual machine runs in software, about 17 times slower: KVM {why}")
+    progress.note(f"the virtual machine runs in software, many times slower: KVM {why}")
     return "tcg"
 
 
