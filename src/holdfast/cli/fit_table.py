@@ -18,8 +18,7 @@ WORDS = {True: "fits", False: "does not fit", None: "unknown"}
 
 def data(asked: Asked) -> dict[str, Any]:
     """The verdicts as an object of `--json`; MiB, tokens, tokens a second."""
-    found = asked.verdicts()
-    held = asked.leases(found)
+    found, held = asked.verdicts, asked.leases
     return {
         "instances": {role: _facts(asked, role, verdict) | {"lease": list(held[role])} for role, verdict in found.items()},
         "exclude_each_other": [list(pair) for pair in exclusive(found)],
@@ -30,7 +29,7 @@ def data(asked: Asked) -> dict[str, Any]:
 
 def lines(asked: Asked) -> list[str]:
     """The same for a person: one row for each card of each instance, then who shares the cards with whom."""
-    found = asked.verdicts()
+    found = asked.verdicts
     rows = [row for role, verdict in found.items() for row in _rows(asked, role, verdict)]
     widths = [max(len(row[n]) for row in [_COLUMNS, *rows]) for n in range(len(_COLUMNS))]
     out = []
@@ -49,7 +48,7 @@ def lines(asked: Asked) -> list[str]:
             f"CUDA context and a margin of {margin:.0f} taken off. context: as set, and the largest that fits. tokens/s: the "
             "most that the cards' memory allows, at an empty and at a full context."
         )
-    out += _sharing(found, asked.leases(found))
+    out += _sharing(found, asked.leases)
     return out
 
 

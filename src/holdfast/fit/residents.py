@@ -17,16 +17,6 @@ def exclusive(verdicts: Mapping[str, Verdict]) -> list[tuple[str, str]]:
     return [pair for pair in itertools.combinations(verdicts, 2) if not together(verdicts, pair)]
 
 
-def groups(verdicts: Mapping[str, Verdict]) -> list[tuple[str, ...]]:
-    """The largest sets of instances that may be resident together; every instance that fits alone is in one."""
-    found: list[tuple[str, ...]] = []
-    for count in range(len(verdicts), 0, -1):
-        for names in itertools.combinations(verdicts, count):
-            if not any(set(names) <= set(larger) for larger in found) and together(verdicts, names):
-                found.append(names)
-    return found
-
-
 def shared(verdicts: Mapping[str, Verdict], one: str, other: str) -> tuple[str, ...]:
     """The cards that both use, in the order of ``one``."""
     return tuple(name for name in verdicts[one].on if name in verdicts[other].on)

@@ -47,7 +47,7 @@ class Asked:
 
     def advice(self, role: str) -> str:
         """What a person can do where it is not known whether the model fits; empty where nothing helps."""
-        one, verdict = self.instances[role], self.verdict(role)
+        one, verdict = self.instances[role], self.verdicts[role]
         if verdict.fits is not None or not one.gpus:
             return ""
         shape = self.shape(one.model)
@@ -61,20 +61,20 @@ class Asked:
         lacking = ", ".join(name for name in one.gpus if self.kinds[name] is None)
         return f"gpus: {{{lacking}: {{address: …, card: KIND}}}}, a key of src/holdfast/fit/cards.py; or its vram_mib"
 
-    def verdict(self, role: str) -> Verdict:
-        """The verdict for one instance."""
-        one = self.instances[role]
+    @functools.cached_property
+    def verdicts(self) -> dict[str, Verdict]:
+        """The verdict for each instance, by role."""
+        return {role: self._verdict(one) for role, one in self.instances.items()}
+
+    def _verdict(self, one: Instance) -> Verdict:
         shape = self.shape(one.model)
         cards = [self.kinds[name] for name in one.gpus]
         return judge(shape, cards, one.context, one.parallel, one.kv_type, one.flash_attention, one.gpus, one.batch)
 
-    def verdicts(self) -> dict[str, Verdict]:
-        """All of them, by role."""
-        return {role: self.verdict(role) for role in self.instances}
-
-    def leases(self, found: Mapping[str, Verdict] | None = None) -> leasing.Leases:
-        """What each instance holds while its model is loaded: as the settings say, else what ``found`` (the verdicts) demand."""
-        return leasing.leases(found or self.verdicts(), {role: one.lease for role, one in self.instances.items()})
+    @functools.cached_property
+    def leases(self) -> leasing.Leases:
+        """What each instance holds while its model is loaded: as the settings say, else what the verdicts demand."""
+        return leasing.leases(self.verdicts, {role: one.lease for role, one in self.instances.items()})
 
 
 class FitError(SettingsError):
@@ -120,19 +120,17 @@ def _of_stamped(path: Path, _changed: int, _size: int) -> Shape:
 
 def verdicts(ws: Workstation) -> dict[str, Verdict]:
     """The verdict for every instance, by role."""
-    return asked(ws).verdicts()
+    return asked(ws).verdicts
 
 
 def vram(ws: Workstation, role: str) -> tuple[int, ...]:
     """MiB that must be free on each of the instance's cards before a load, the CUDA context taken off; empty: not known."""
     given = asked(ws)
-    found = given.verdicts()
-    return leasing.needs(found, given.leases(found), role)
+    return leasing.needs(given.verdicts, given.leases, role)
 
 
-def with_leases(ws: Workstation) -> Workstation:
-    """``ws`` with the leases of those instances for which nobody has set any."""
-    held = asked(ws).leases()
+def with_leases(ws: Workstation, held: leasing.Leases) -> Workstation:
+    """``ws`` with what each instance holds."""
     return ws.model_copy(update={
         "instances": {role: one.model_copy(update={"lease": list(held[role])}) for role, one in ws.instances.items()}
     })  # fmt: skip
@@ -141,7 +139,7 @@ def with_leases(ws: Workstation) -> Workstation:
 def require(given: Asked, where: str = "") -> None:
     """Raises FitError for instances that do not fit, with the arithmetic and the nearest settings that do."""
     problems, fixes = [], []
-    for role, found in given.verdicts().items():
+    for role, found in given.verdicts.items():
         if found.fits is False:
             problems.append(f"{given.name}.instances.{role}: {given.instances[role].model} {arithmetic(found)}")
             fixes.append(_fix(role, found, given))
@@ -151,9 +149,9 @@ def require(given: Asked, where: str = "") -> None:
 
 def require_turns(given: Asked, where: str = "") -> None:
     """Raises SettingsError for instances that do not fit together and whose leases would let them try."""
-    found = given.verdicts()
+    found = given.verdicts
     # Of what nobody knows a person has said it.
-    held = {role: names for role, names in given.leases(found).items() if found[role].fits is not None}
+    held = {role: names for role, names in given.leases.items() if found[role].fits is not None}
     pairs = list(itertools.combinations(held, 2))
     apart = [pair for pair in pairs if pair not in leasing.turns(held)]
     for names in [*apart, *(leasing.residents(held) if len(held) <= leasing.MOST else ())]:

@@ -172,6 +172,7 @@ class Workstation(Section):
             raise settings_error(error, cls, name, where) from None
         except RecursionError:
             raise SettingsError(f"{name}: nested too deeply", where=where, fix="see hosts.example.yml") from None
-        fitting.require(fitting.asked(ws), where)
-        fitting.require_turns(fitting.asked(ws), where)
-        return fitting.with_leases(ws)
+        asked = fitting.asked(ws)
+        fitting.require(asked, where)
+        fitting.require_turns(asked, where)
+        return fitting.with_leases(ws, asked.leases)

@@ -9,7 +9,7 @@ from holdfast.fit.cards import CONTEXT_MIB, free_mib
 from holdfast.fit.judge import Demand
 from holdfast.fit.lock import shapes
 from holdfast.fit.nearest import nearest
-from holdfast.fit.residents import exclusive, groups
+from holdfast.fit.residents import exclusive, together
 from holdfast.fit.shape import Shape
 
 CODER, REASONER, SMALL, TINY = "qwen2.5-coder:32b", "deepseek-r1:70b", "deepseek-r1:32b", "qwen2.5-coder:1.5b"
@@ -99,15 +99,15 @@ def test_the_two_models_of_two_3090s_exclude_each_other() -> None:
     }
     assert ("coder", "reasoner") in exclusive(found)
     assert ("coder", "small") not in exclusive(found)
-    assert ("coder", "small") in groups(found)
+    assert together(found, ("coder", "small")) and not together(found, tuple(found))
     assert exclusive(found | {"reasoner": verdict(TINY, T3090, T3090, names="left right")}) == []
 
 
 def test_small_models_share_a_card_until_it_is_full() -> None:
     found = {f"i{n}": verdict(TINY, T3060, names="card", context=32768, kv="f16") for n in range(8)}
     assert exclusive(found) == []
-    sizes = {len(group) for group in groups({k: found[k] for k in list(found)[:6]})}
-    assert max(sizes) < 6, "eight models of 2 GiB do not share a card of 12"
+    assert together(found, list(found)[:2])
+    assert not together(found, list(found)[:6]), "six models of 2 GiB do not share a card of 12"
 
 
 def test_nobody_shares_a_card_with_an_unknown_model() -> None:

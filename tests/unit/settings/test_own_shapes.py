@@ -29,7 +29,7 @@ def site(shapes: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 def test_a_model_that_nobody_knows_is_unknown_and_says_what_to_do() -> None:
     asked = fitting.asked(resolve(site({})))
-    assert asked.verdict("coder").fits is None
+    assert asked.verdicts["coder"].fits is None
     assert f"./holdfast depot update {NAME}" in asked.advice("coder") and "shapes" in asked.advice("coder")
     assert asked.advice("reasoner") == ""
     card = fitting.asked(resolve({**BLOCK, "card": "", "gpus": {"left": "01:00.0", "right": "21:00.0"}}))
@@ -43,7 +43,7 @@ def test_the_shape_comes_from_a_file_of_this_computer(tmp_path: Path, monkeypatc
         assert fitting.verdicts(resolve(site({NAME: path})))["coder"].fits is True
     (tmp_path / "own.gguf").write_bytes(header(*model("brand-new")))
     asked = fitting.asked(resolve(site({NAME: "~/own.gguf"})))
-    assert asked.verdict("coder").fits is None and "brand-new" in asked.verdict("coder").reason
+    assert asked.verdicts["coder"].fits is None and "brand-new" in asked.verdicts["coder"].reason
     assert "bench" in asked.advice("coder"), "no shape helps there"
 
 
