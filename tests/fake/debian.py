@@ -113,7 +113,7 @@ def update(m: Machine, found: re.Match[str], stdin: str) -> None:
     bundle(m)
 
 
-@hears(r"^set -e; (?P<aside>.*); update-ca-certificates --fresh >/dev/null; rm -f (?P<gone>.*)$")
+@hears(r"^set -e; (?P<aside>.*); update-ca-certificates --fresh >/dev/null; (?P<gone>rm -f .*)$")
 def update_fresh(m: Machine, found: re.Match[str], stdin: str) -> None:
     for line in found["aside"].split("; "):
         source, target = shlex.split(line)[-2:]
@@ -123,6 +123,8 @@ def update_fresh(m: Machine, found: re.Match[str], stdin: str) -> None:
             m.put(target, m.disk.pop(source))
     m.change("update-ca-certificates --fresh")
     bundle(m)
-    for path in shlex.split(found["gone"]):
+    for line in found["gone"].split("; "):
+        *remove, path = shlex.split(line)
+        assert remove == ["rm", "-f"]
         m.change(f"rm {path}")
         m.remove(path)

@@ -71,10 +71,9 @@ def authorities(certificates: Mapping[str, str]) -> Iterator[StringCommand]:
     # Put aside under names that update-ca-certificates overlooks, gone once the bundle is made without them: an apply that
     # is cut off in between still finds what it had to do. --fresh: only then do the links in /etc/ssl/certs go too.
     paths = [shlex.quote(f"{CERTIFICATES}/{name}") for name in undeclared]
-    aside = "; ".join(f"[ ! -e {path} ] || mv -f {path} {path}.removed" for path in paths)
-    gone = " ".join(f"{path}.removed" for path in paths)
-    steps = ["set -e", aside, "update-ca-certificates --fresh >/dev/null", f"rm -f {gone}"]
-    yield StringCommand("; ".join(step for step in steps if step))
+    aside = [f"[ ! -e {path} ] || mv -f {path} {path}.removed" for path in paths]
+    gone = [f"rm -f {path}.removed" for path in paths]
+    yield StringCommand("; ".join(["set -e", *aside, "update-ca-certificates --fresh >/dev/null", *gone]))
 
 
 def read_uv(link: str) -> Any:
