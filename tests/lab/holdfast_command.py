@@ -6,8 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from typing import Any
 
 from holdfast.lab import Lab
@@ -45,11 +43,3 @@ def marked(workstation: Lab) -> list[str]:
     done = workstation.ssh(["sudo", "sh", "-s"], input=_MARKED)
     assert done.returncode == 0, done.stderr
     return sorted({line.split("/")[2] for line in done.stdout.splitlines()})
-
-
-def until(true: Callable[[], Any], what: str, seconds: float = 60) -> None:
-    """Wait for a condition; fail with ``what``."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, what
-        time.sleep(0.3)

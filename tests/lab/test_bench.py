@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import SOAK
-from tests.lab.holdfast_command import as_json, holdfast, until
+from tests.lab.holdfast_command import as_json, holdfast
+from tests.waiting import until
 
 ROLES = {"coder", "reasoner"}
 TOKENS = 5000  # longer than `bench` takes to look

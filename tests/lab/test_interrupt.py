@@ -11,11 +11,12 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
+from tests.waiting import until
 
 from holdfast.lab import Lab
 from holdfast.paths import ROOT
 
-from .holdfast_command import as_json, environment, holdfast, marked, until, words
+from .holdfast_command import as_json, environment, holdfast, marked, words
 
 _SLOW = """
 mkdir -p /run/systemd/system/ollama@coder.service.d

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from tests.conftest import SOAK
-from tests.lab.holdfast_command import as_json, holdfast, until
+from tests.lab.holdfast_command import as_json, holdfast
+from tests.waiting import until
 
 SOURCE = (Path(__file__).parent / "turns.py").read_text("utf-8")
 CODER, REASONER = "ollama@coder.service", "ollama@reasoner.service"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from tests.waiting import until
+
 from holdfast import depot
 from holdfast.lab import Lab
 from holdfast.lab.control import Control
-
-from .holdfast_command import until
 
 
 def state(lab: Lab, node: str) -> str:

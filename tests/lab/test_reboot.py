@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
+from tests.waiting import until
 
+BOOT_S = 180
 UNITS = ("ollama@coder", "ollama@reasoner", "open-webui", "tailscaled")
 # What makes a node of the tailnet the same node.
 IDENTITY = ("ID", "PublicKey", "DNSName", "TailscaleIPs", "HostName", "Tags", "UserID")
@@ -35,13 +36,6 @@ def from_phone(machine: Any, path: str) -> str:
     return str(machine.run_in("phone", fetch).stdout)
 
 
-def until(true: Any, what: str, seconds: float = 180) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, f"{what}: not within {seconds:g} s"
-        time.sleep(0.3)
-
-
 @pytest.fixture(scope="module")
 def rebooted(workstation: Any) -> tuple[Any, dict[str, Any]]:
     """The machine after a reboot, and the node that it was before; nothing has been started by hand or by an apply."""
@@ -56,14 +50,14 @@ def rebooted(workstation: Any) -> tuple[Any, dict[str, Any]]:
 
 def test_every_unit_is_active_by_itself(rebooted: Any) -> None:
     machine, _ = rebooted
-    until(lambda: active(machine), "the units are active")
+    until(lambda: active(machine), "the units are active", BOOT_S)
     assert machine.ssh("systemctl list-units --failed --no-legend --plain").stdout == ""
     assert machine.ssh(["systemctl", "show", "-p", "NRestarts", "--value", *UNITS]).stdout.split() == ["0"] * len(UNITS)
 
 
 def test_it_is_the_same_node(rebooted: Any) -> None:
     machine, before = rebooted
-    until(lambda: node(machine)["BackendState"] == "Running", "the node is in the tailnet")
+    until(lambda: node(machine)["BackendState"] == "Running", "the node is in the tailnet", BOOT_S)
     after = node(machine)["Self"]
     assert {key: after[key] for key in IDENTITY} == {key: before["Self"][key] for key in IDENTITY}
     assert after["TailscaleIPs"] and after["PublicKey"], "there is something to compare"
@@ -73,7 +67,7 @@ def test_it_is_the_same_node(rebooted: Any) -> None:
 
 def test_nobody_holds_a_lease_of_before(rebooted: Any) -> None:
     machine, _ = rebooted
-    until(lambda: active(machine), "the units are active")
+    until(lambda: active(machine), "the units are active", BOOT_S)
     done = machine.ssh(["holdfast-gpu", "status", "--json"])
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
@@ -83,19 +77,19 @@ def test_nobody_holds_a_lease_of_before(rebooted: Any) -> None:
 @pytest.mark.parametrize("role", ["coder", "reasoner"])
 def test_each_model_answers_its_sentence(rebooted: Any, role: str) -> None:
     machine, _ = rebooted
-    until(lambda: active(machine), "the units are active")
+    until(lambda: active(machine), "the units are active", BOOT_S)
     assert machine.state().models[role] in machine.says(role)
 
 
 def test_open_webui_answers_here_and_on_the_phone(rebooted: Any) -> None:
     machine, _ = rebooted
-    until(lambda: ready(machine), "/ready")
-    until(lambda: from_phone(machine, "/ready") == "200", "/ready from the phone")
+    until(lambda: ready(machine), "/ready", BOOT_S)
+    until(lambda: from_phone(machine, "/ready") == "200", "/ready from the phone", BOOT_S)
     # The control: not every address there answers 200.
     assert from_phone(machine, "/api/models") in ("401", "403")
 
 
 def test_an_apply_finds_nothing_to_do(rebooted: Any) -> None:
     machine, _ = rebooted
-    until(lambda: ready(machine), "/ready")
+    until(lambda: ready(machine), "/ready", BOOT_S)
     assert machine.apply().changed == []

@@ -17,6 +17,7 @@ from tests.lease.clients import Crowd, Stream, generate, unload, whole
 from tests.lease.sampler import Sampler, runners
 from tests.lease.servers import Server, Site
 from tests.lease.test_sharing import Turns
+from tests.waiting import until
 
 from holdfast.paths import ONHOST
 
@@ -35,14 +36,6 @@ def gpu(site: Site, *words: str) -> str:
 
 def status(site: Site) -> dict[str, dict[str, Any]]:
     return {entry["name"]: entry for entry in json.loads(gpu(site, "status", "--json"))["gpus"]}
-
-
-def until(condition: Callable[[], object]) -> None:
-    """The test's own time limit ends what never comes."""
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.02)
 
 
 def seconds(action: Callable[[], object]) -> float:

@@ -15,7 +15,8 @@ from tests.conftest import SOAK
 from tests.lease.clients import HANGS, Asked, Crowd, Stream, generate, whole
 from tests.lease.sampler import Sampler, runners, wait_until_none
 from tests.lease.servers import Server, Site
-from tests.lease.test_hand_over import status, until
+from tests.lease.test_hand_over import status
+from tests.waiting import until
 
 
 def supervisor(server: Server) -> int | None:

@@ -18,8 +18,9 @@ from tests.conftest import SOAK
 from tests.lease.clients import HANGS, Crowd, Listens, Stalled, Stream, ask, generate, whole
 from tests.lease.sampler import Sampler, runners
 from tests.lease.servers import Server, Site
-from tests.lease.test_hand_over import seconds, status, until
+from tests.lease.test_hand_over import seconds, status
 from tests.lease.test_kills import supervisor
+from tests.waiting import until
 
 from holdfast_onhost.lease.states import GRACE_S
 

@@ -16,7 +16,7 @@ import pytest
 from tests.lease.clients import generate, whole
 from tests.lease.sampler import runners
 from tests.lease.servers import Server, Site
-from tests.lease.test_hand_over import until
+from tests.waiting import until
 
 from holdfast.paths import ROOT
 

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
 
 import pytest
+from tests.waiting import until
 
 from holdfast_onhost.lease.gate import Gate
 from holdfast_onhost.lease.refusal import Refused
 from holdfast_onhost.lease.states import State
-
-
-def until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.002)
 
 
 class Client:

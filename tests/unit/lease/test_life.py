@@ -11,11 +11,11 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.waiting import until
 
 from holdfast.paths import ROOT
 from holdfast_onhost.lease.life import Supervisor
@@ -27,13 +27,6 @@ from holdfast_onhost.lease.states import State
 
 PROGRAM = ROOT / "src" / "holdfast_onhost" / "lease" / "supervisor.py"
 FAKE = Path(__file__).with_name("fake_llama_server.py")
-
-
-def until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def alive(pid: int) -> bool:

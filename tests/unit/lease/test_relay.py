@@ -7,10 +7,11 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.waiting import until
 
 from holdfast_onhost.lease.gate import Gate
 from holdfast_onhost.lease.refusal import Refused
@@ -70,13 +71,6 @@ def site(tmp_path: Path) -> Iterator[Site]:
     yield made
     made.relay.door.close()
     made.behind.close()
-
-
-def until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 def test_health_is_loading_once_and_then_always_well(site: Site) -> None:

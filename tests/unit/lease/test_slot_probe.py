@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from tests.waiting import until
 
 from holdfast_onhost.lease import slot_probe
 from holdfast_onhost.lease.gate import Gate
@@ -99,13 +100,6 @@ def request(gate: Gate, left: bool = True) -> None:
     """A generation from its beginning to its end, or until its client left."""
     begin(gate)
     gate.leave(True, left)
-
-
-def until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def test_slot_that_comes_back_is_proven_once(
