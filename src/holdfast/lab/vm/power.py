@@ -7,6 +7,7 @@ Between two boots it does what firmware and boot loader do: it mends the file sy
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 
 from holdfast.lab import layout as at
 from holdfast.lab.layout import Layout
@@ -102,13 +104,11 @@ def one_boot(layout: Layout, accelerator: str, memory_mib: int) -> str:
     return said
 
 
-def _until_end(lines: object) -> list[bytes]:
+def _until_end(lines: Iterable[bytes]) -> list[bytes]:
     found = []
-    try:
-        for line in lines:  # type: ignore[attr-defined]
+    with contextlib.suppress(ConnectionError):  # killed
+        for line in lines:
             found.append(line)
-    except ConnectionError:
-        pass  # killed
     return found
 
 
