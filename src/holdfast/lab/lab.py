@@ -10,7 +10,7 @@ from typing import Any
 
 from holdfast import depot
 from holdfast.errors import HoldfastError
-from holdfast.lab import footprint, guest, machine, models, prerequisites, servers, ssh, state, tree
+from holdfast.lab import footprint, guest, machine, models, placement, prerequisites, servers, ssh, state, tree
 from holdfast.lab import layout as at
 from holdfast.lab.cleanup import lock, remove
 from holdfast.lab.control import Control
@@ -149,6 +149,7 @@ class _Making:
     ) -> LabState:
         layout, progress = self.layout, self.progress
         footprint.claim()
+        placement.spread(layout.folder.parent)
         layout.folder.mkdir(mode=0o700)
         state.write(layout.intent, {"nonce": self.nonce, "release": self.release})
         network = Network(layout, self.env)
