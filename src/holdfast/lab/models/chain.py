@@ -13,7 +13,7 @@ from enum import IntEnum
 END = "</s>"
 _SPACE = "▁"  # SentencePiece writes a space so
 _PIECE_CHARACTERS = 12
-_PAD_TO = 128  # four heads (tiny_gguf) of a multiple of 32 values each: a quantized KV cache works in blocks of 32
+_PAD_TO = 32  # a matrix's row is computed in blocks of 32
 
 
 class Kind(IntEnum):

@@ -14,7 +14,9 @@ import numpy as np
 from holdfast.lab.models.chain import Vocabulary
 
 CONTEXT = 32768  # tokens; a character of a prompt is a token here, and Aider's prompts reach 8,000
-_LAYERS, _HEADS, _KV_HEADS, _FEED_FORWARD = 2, 4, 2, 64
+# Attention is what reading a long prompt costs: as little of it as there can be, one head of 32 values (a quantized KV cache
+# works in blocks of 32). Feed-forward is what a generated token costs: enough of it for a generation to take its time.
+_LAYERS, _HEADS, _HEAD, _FEED_FORWARD = 2, 1, 32, 512
 _LOGIT = 6.0  # times sqrt(width) after the norm: far beyond any sampling temperature
 _BOS, _EOS, _UNKNOWN = 1, 2, 0
 
@@ -40,8 +42,10 @@ def _describe(writer: gguf.GGUFWriter, name: str, width: int) -> None:
     writer.add_block_count(_LAYERS)
     writer.add_feed_forward_length(_FEED_FORWARD)
     writer.add_head_count(_HEADS)
-    writer.add_head_count_kv(_KV_HEADS)
-    writer.add_rope_dimension_count(width // _HEADS)
+    writer.add_head_count_kv(_HEADS)
+    writer.add_key_length(_HEAD)
+    writer.add_value_length(_HEAD)
+    writer.add_rope_dimension_count(_HEAD)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_vocab_size(width)
     writer.add_file_type(gguf.LlamaFileType.ALL_F32)
@@ -69,8 +73,7 @@ def _tensors(writer: gguf.GGUFWriter, vocabulary: Vocabulary, width: int) -> Non
     output = np.zeros((width, width), np.float32)
     output[successor, np.arange(width)] = _LOGIT
     ones = np.ones(width, np.float32)
-    square = np.zeros((width, width), np.float32)
-    keys = np.zeros((_KV_HEADS * (width // _HEADS), width), np.float32)
+    narrow = np.zeros((_HEADS * _HEAD, width), np.float32)
     widen = np.zeros((_FEED_FORWARD, width), np.float32)
     writer.add_tensor("token_embd.weight", np.eye(width, dtype=np.float32))
     writer.add_tensor("output.weight", output)
@@ -79,10 +82,10 @@ def _tensors(writer: gguf.GGUFWriter, vocabulary: Vocabulary, width: int) -> Non
         for part, matrix in (
             ("attn_norm", ones),
             ("ffn_norm", ones),
-            ("attn_q", square),
-            ("attn_k", keys),
-            ("attn_v", keys),
-            ("attn_output", square),
+            ("attn_q", narrow),
+            ("attn_k", narrow),
+            ("attn_v", narrow),
+            ("attn_output", np.ascontiguousarray(narrow.T)),
             ("ffn_gate", widen),
             ("ffn_up", widen),
             ("ffn_down", np.ascontiguousarray(widen.T)),
