@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.clock import Clock
 
 from holdfast.errors import HoldfastError
 from holdfast.lab import prerequisites
@@ -39,7 +40,7 @@ def test_apt_is_asked_without_questions(apt: Path) -> None:
 
 
 def test_apts_lock_is_waited_for_and_said_once(apt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prerequisites.time, "sleep", lambda _: None)
+    monkeypatch.setattr(prerequisites, "time", Clock())
     (apt / "does").write_text(
         f'[ "$(wc -l < {apt}/calls)" -ge 4 ] && exit 0\n'
         'echo "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 7 (apt)" >&2; exit 100\n'

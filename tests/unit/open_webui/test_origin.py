@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.clock import Clock
 
 from holdfast_onhost import origin
 
@@ -33,13 +34,9 @@ class Machine:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
         self.status: list[dict[str, Any]] = [{}]
         self.serve: dict[str, Any] = {}
-        self.folder, self.waited = folder, 0.0
+        self.folder, self.clock = folder, Clock()
         monkeypatch.setattr(origin, "tailscale", self.answer)
-        monkeypatch.setattr(origin.time, "sleep", self.sleep)
-        monkeypatch.setattr(origin.time, "monotonic", lambda: self.waited)
-
-    def sleep(self, seconds: float) -> None:
-        self.waited += seconds
+        monkeypatch.setattr(origin, "time", self.clock)
 
     def answer(self, *words: str) -> dict[str, Any]:
         if words[0] == "serve":
@@ -66,7 +63,7 @@ def test_without_a_tailnet_only_loopback(machine: Machine) -> None:
     got = machine.run()
     assert got["CORS_ALLOW_ORIGIN"].split(";") == LOCAL
     assert (got["WEBUI_URL"], got["WEBUI_SESSION_COOKIE_SECURE"]) == (LOCAL[0], "false")
-    assert machine.waited == 0
+    assert machine.clock.now == 0
 
 
 @pytest.mark.parametrize(
@@ -107,11 +104,11 @@ def test_it_waits_for_a_daemon_that_is_starting_and_not_for_ever(machine: Machin
     starting = {"BackendState": "Starting", "Self": {"DNSName": ""}}
     machine.status, machine.serve = [starting, starting, RUNNING], HTTP
     assert machine.run()["WEBUI_URL"] == "http://ws.tail.test"
-    assert 0 < machine.waited < 20
+    assert 0 < machine.clock.now < 20
     (machine.folder / "name").unlink()
-    machine.status, before = [starting], machine.waited
+    machine.status, before = [starting], machine.clock.now
     assert machine.run("--wait", "5")["WEBUI_URL"] == LOCAL[0]
-    assert 5 <= machine.waited - before < 6
+    assert 5 <= machine.clock.now - before < 6
 
 
 def test_a_machine_that_starts_before_its_network_keeps_its_name(machine: Machine) -> None:
@@ -122,7 +119,7 @@ def test_a_machine_that_starts_before_its_network_keeps_its_name(machine: Machin
     # Logged out is no delay: the name is no longer ours.
     machine.status = [{"BackendState": "NeedsLogin", "Self": {"DNSName": ""}}]
     assert machine.run()["WEBUI_URL"] == LOCAL[0]
-    assert machine.waited >= 20
+    assert machine.clock.now >= 20
 
 
 def test_a_renamed_machine_answers_under_its_new_name(machine: Machine) -> None:
