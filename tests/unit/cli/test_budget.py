@@ -10,18 +10,27 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.clock import Clock
 
 from holdfast import depot
-from holdfast.cli import test
+from holdfast.cli import test, test_climb
 from holdfast.cli.show import Plain
+from holdfast.cli.test_climb import Climb
+from holdfast.cli.test_rungs import Rung, rungs
 
 
 def run(monkeypatch: pytest.MonkeyPatch, seconds: float, **given: Any) -> Any:
-    """The verb, with every rung taking ``seconds``."""
+    """The verb, with all rungs together taking ``seconds``."""
     monkeypatch.setattr(test, "root_only", lambda *_: None)
     monkeypatch.setattr(test, "leftover", lambda *_: None)
-    climbed = {"name": "r", "seconds": seconds, "passed": 1, "failed": 0, "skipped": [], "log": ""}
-    monkeypatch.setattr(test, "climb", lambda rung, args: climbed)
+    clock = Clock()
+    monkeypatch.setattr(test, "time", clock)
+
+    def climbed(_: Climb, chosen: list[Rung]) -> list[dict[str, Any]]:
+        clock.sleep(seconds)
+        return [{"name": rung.name, "seconds": 1.0, "passed": 1, "failed": 0, "skipped": [], "log": ""} for rung in chosen]
+
+    monkeypatch.setattr(Climb, "all", climbed)
     args = SimpleNamespace(**{"rung": None, "soak": 0, "pytest": [], "json": True, **given})
     return test.run(args, Plain(io.StringIO()))
 
@@ -29,15 +38,14 @@ def run(monkeypatch: pytest.MonkeyPatch, seconds: float, **given: Any) -> Any:
 def test_the_whole_ladder_is_told_against_its_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(depot, "recorded", lambda: {"ollama": None})
-    each = 3000 / len([rung for rung in test.rungs([]) if not rung.unfinished])
-    cold = run(monkeypatch, each)
+    cold = run(monkeypatch, 3000)
     assert (cold.data["seconds"], cold.data["budget_s"]) == (3000, 3600)
     assert "total    3000.0 s of 3600 s (nothing was cached)" in cold.lines
     (tmp_path / "holdfast" / "trees" / "bookworm-1").mkdir(parents=True)
-    warm = run(monkeypatch, each)
+    warm = run(monkeypatch, 3000)
     assert "total    3000.0 s of 900 s (caches were warm): OVER BUDGET" in warm.lines
     assert warm.code == 0, "a slow computer is no fault"
-    assert "total     500.0 s of 900 s (caches were warm)" in run(monkeypatch, each / 6).lines
+    assert "total     500.0 s of 900 s (caches were warm)" in run(monkeypatch, 500).lines
 
 
 @pytest.mark.parametrize("given", [{"rung": ["unit"]}, {"soak": 10}, {"pytest": ["-k", "x"]}])
@@ -48,8 +56,8 @@ def test_a_part_or_a_soak_has_no_budget(given: dict[str, Any], monkeypatch: pyte
 
 
 def test_what_is_unfinished_runs_when_it_is_named_and_is_told_when_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    half = test.Rung("half", "not yet", [], unfinished=True)
-    monkeypatch.setattr(test, "rungs", lambda extra: [test.Rung("whole", "", []), half])
+    half = Rung("half", "not yet", [], unfinished=True)
+    monkeypatch.setattr(test, "rungs", lambda extra: [Rung("whole", "", []), half])
     found = run(monkeypatch, 1)
     assert len(found.data["rungs"]) == 1
     assert "not run: half, not yet: unfinished; ./holdfast test --rung half" in found.lines
@@ -79,9 +87,9 @@ def test_later():
 
 def test_a_red_test_says_why_before_the_next_one_runs(tmp_path: Path) -> None:
     (tmp_path / "test_some.py").write_text(RED)
-    options = [word for word in test.rungs([])[-1].commands[0][3:] if not word.startswith("tests/")]
+    options = [word for word in rungs([])[-1].commands[0][3:] if not word.startswith("tests/")]
     assert "holdfast.cli.test_report" in options
     words = [sys.executable, "-m", "pytest", "--rootdir=.", *options, "test_some.py"]
     with (tmp_path / "said").open("w") as said:
-        subprocess.run(words, cwd=tmp_path, env=test.environment(0), stdout=said, stderr=said, check=False, timeout=120)
+        subprocess.run(words, cwd=tmp_path, env=test_climb.environment(0), stdout=said, stderr=said, check=False, timeout=120)
     assert "1 failed, 1 passed, 1 error in" in (tmp_path / "said").read_text()

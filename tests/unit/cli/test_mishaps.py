@@ -102,12 +102,12 @@ def test_the_lab_rung_without_root_is_refused_before_anything_runs(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    monkeypatch.setattr(test, "climb", lambda rung, args: pytest.fail("a rung was climbed"))
+    monkeypatch.setattr(test.Climb, "all", lambda *_: pytest.fail("a rung was climbed"))
     assert run(["test", "--rung", "lab"]) == 1
     err = capsys.readouterr().err
     assert "needs root" in err and err.splitlines()[-1].startswith("Fix: sudo ./holdfast test")
     climbed = []
-    monkeypatch.setattr(test, "climb", lambda rung, args: climbed.append(rung.name) or RUNG)
+    monkeypatch.setattr(test.Climb, "all", lambda _, chosen: [climbed.append(rung.name) or RUNG for rung in chosen])
     assert run(["test", "--rung", "unit"]) == 0
     assert climbed == ["unit"]
 

@@ -1,0 +1,129 @@
+"""Running rungs of `./holdfast test`, one after the other or in two lanes side by side."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TextIO
+
+from holdfast.cli.test_rungs import LABS, Rung
+from holdfast.paths import ROOT, state_dir
+
+
+def environment(soak: int) -> dict[str, str]:
+    """What tests are told. hosts.yml of this checkout is nobody's business here; a red test's reason waits in no buffer."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith("HOLDFAST_") or k == "HOLDFAST_KEEP_LAB"}
+    env |= {"HOLDFAST_HOSTS": str(ROOT / "tests" / "no-hosts.yml"), "PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "1"}
+    return env | ({"HOLDFAST_SOAK": str(soak)} if soak else {})
+
+
+def lanes(rungs: Sequence[Rung], soak: int = 0) -> list[list[Rung]]:
+    """What runs side by side: those that build a machine wait for it half of their time, and the others need none.
+
+    Within a lane one after the other. All in one where there is one processor, and for a soak: what is repeated that often is
+    measured, too.
+    """
+    if soak or os.cpu_count() == 1:
+        return [list(rungs)]
+    two = [[rung for rung in rungs if (rung.name in LABS) == machine] for machine in (False, True)]
+    return [lane for lane in two if lane]
+
+
+class Climb:
+    """One run of some rungs. ``soak``: how often what is long is repeated; ``words``: a person's own for pytest.
+
+    ``out`` is where a person reads along; ``note`` takes a line about a rung.
+    """
+
+    def __init__(self, soak: int, words: Sequence[str], out: TextIO, note: Callable[[str], None]) -> None:
+        self.soak, self.words, self.out, self.note = soak, words, out, note
+        self._children: set[subprocess.Popen[str]] = set()
+        self._writing, self._over = threading.Lock(), threading.Event()
+
+    def all(self, rungs: Sequence[Rung]) -> list[dict[str, Any]]:
+        """Runs ``rungs``, in lanes; what became of each, in their order."""
+        side_by_side = lanes(rungs, self.soak)
+        prefixed = len(side_by_side) > 1
+        with ThreadPoolExecutor(len(side_by_side) or 1) as pool:
+            running = [pool.submit(self._lane, lane, prefixed) for lane in side_by_side]
+            try:
+                found = {result["name"]: result for lane in running for result in lane.result()}
+            except BaseException as error:
+                # Ctrl-C in a terminal has reached the children too.
+                self._end(told=isinstance(error, KeyboardInterrupt))
+                raise
+        return [found[rung.name] for rung in rungs]
+
+    def _lane(self, lane: Sequence[Rung], prefixed: bool) -> list[dict[str, Any]]:
+        return [self._climb(rung, f"{rung.name:6} | " if prefixed else "") for rung in lane if not self._over.is_set()]
+
+    def _end(self, told: bool) -> None:
+        """What the children built is theirs to remove: they have two minutes for it."""
+        self._over.set()
+        end, children = time.monotonic() + 120, list(self._children)
+        for child in () if told else children:
+            child.send_signal(signal.SIGINT)
+        for child in children:
+            try:
+                child.wait(max(0.0, end - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                child.terminate()
+
+    def _climb(self, rung: Rung, prefix: str) -> dict[str, Any]:
+        """Run one rung; what it printed is shown as it comes and kept for its last line."""
+        self.note(f"== {rung.name}: {rung.meaning}")
+        log = state_dir() / "logs" / f"test-{rung.name}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        start = time.monotonic()
+        totals = {"passed": 0, "failed": 0}
+        skipped: list[str] = []
+        with log.open("w") as out:
+            for command in rung.commands:
+                status, text = self._shown(command, out, prefix)
+                found = counts(text, status, is_pytest="pytest" in command, words=bool(self.words))
+                totals = {key: totals[key] + found[key] for key in totals}
+                skipped += re.findall(r"^SKIPPED (.*)$", text, re.M)
+        seconds = round(time.monotonic() - start, 1)
+        self.note(f"== {rung.name}: {seconds:.1f} s, {totals['passed']} passed, {totals['failed']} failed")
+        return {"name": rung.name, "seconds": seconds, **totals, "skipped": skipped, "log": str(log)}
+
+    def _shown(self, command: list[str], log: TextIO, prefix: str) -> tuple[int, str]:
+        """Run with output to the log and, as it comes, to the person. Status and text."""
+        child = subprocess.Popen(
+            command, cwd=ROOT, env=environment(self.soak), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, errors="replace",
+        )  # fmt: skip
+        assert child.stdout is not None
+        self._children.add(child)
+        kept = []
+        for line in child.stdout:
+            kept.append(line)
+            log.write(line)
+            with self._writing:
+                self.out.write(prefix + line)
+                self.out.flush()
+        status = child.wait()
+        self._children.discard(child)
+        return status, "".join(kept)
+
+
+def counts(text: str, status: int, *, is_pytest: bool, words: bool = False) -> dict[str, int]:
+    """Passed and failed. A tool that is no pytest is one test; pytest without a summary (it could not start) failed.
+
+    ``words``: a person has chosen among the tests, so that finding none is no failure."""
+    if not is_pytest:
+        return {"passed": int(status == 0), "failed": int(status != 0)}
+    lines = [line for line in text.splitlines() if re.search(r"\b\d+ (passed|failed|errors?|skipped|deselected)\b.* in ", line)]
+    last = lines[-1] if lines else ""
+    number = {word: int(n) for n, word in re.findall(r"(\d+) (passed|failed|error|errors)\b", last)}
+    failed = number.get("failed", 0) + number.get("error", 0) + number.get("errors", 0)
+    # 5: no test was collected (a -k that fits none here); every other status without a red test is a red test.
+    if status not in ((0, 5) if words else (0,)) and not failed:
+        failed = 1
+    return {"passed": number.get("passed", 0), "failed": failed}
