@@ -16,6 +16,7 @@ from tests.waiting import until
 SOURCE = (Path(__file__).parent / "turns.py").read_text("utf-8")
 CODER, REASONER = "ollama@coder.service", "ollama@reasoner.service"
 DIRECTORY = "/run/holdfast/lease"
+HAND_OVERS = 12 * SOAK or 6
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +66,8 @@ def long(machine: Any, seconds: float) -> int:
 
 def test_servers_take_turns_and_nothing_is_cut(machine: Any) -> None:
     tokens = long(machine, 0.3)
-    found = clients(machine, "turns", hand_overs=12 * (SOAK or 1), tokens=tokens, clients=2)
-    assert len(found["order"]) > 12, f"the models changed places {len(found['order']) - 1} times"
+    found = clients(machine, "turns", hand_overs=HAND_OVERS, tokens=tokens, clients=2)
+    assert len(found["order"]) > HAND_OVERS, f"the models changed places {len(found['order']) - 1} times"
     assert [a for a in found["done"] if not whole(a)] == []
     assert found["both"] == [], "two models at once on what they share"
     # The sampler sees each of them: two that never overlap because one never runs would prove nothing.
@@ -81,7 +82,7 @@ def test_servers_take_turns_and_nothing_is_cut(machine: Any) -> None:
 
 
 def test_a_long_generation_is_not_cut_and_everybody_can_see_who_waits(machine: Any) -> None:
-    tokens, out = long(machine, 8), []
+    tokens, out = long(machine, 6), []
     asking = threading.Thread(target=lambda: out.extend(clients(machine, "contest", first="coder", second="reasoner",
                                                                 tokens=tokens, pause=1.0)))  # fmt: skip
     asking.start()
@@ -106,7 +107,7 @@ def test_a_persons_preference_holds_and_expires(machine: Any) -> None:
     done = machine.ssh(["sudo", "holdfast-gpu", "prefer", "nobody"])
     assert done.returncode != 0 and "coder, reasoner" in done.stderr, done.stderr
     tokens, waited = long(machine, 0.5), {}
-    for first, seconds in (("coder", 8), ("none", 0)):
+    for first, seconds in (("coder", 6), ("none", 0)):
         prefer(machine, first, *(["--for", f"{seconds}s"] if seconds else []))
         told = status(machine)["prefer"]
         assert (told or {"instance": "none"})["instance"] == first

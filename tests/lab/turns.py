@@ -60,7 +60,7 @@ class Sampler(threading.Thread):
         self.alone, self.both, self.order, self.stopping = {}, [], [], threading.Event()
 
     def run(self):
-        while not self.stopping.wait(0.01):
+        while not self.stopping.wait(0.02):
             seen = runners()
             if len(seen) > 1:
                 # A second look: listing /proc takes time, and one may have ended after it was seen.

@@ -51,7 +51,7 @@ def store(folder: Path) -> dict[str, str]:
             path = Path(scratch) / "model.gguf"
             roles.write_loop(path, words)
             before = set((folder / "blobs").iterdir()) if folder.exists() else set()
-            layout.add(folder, f"{name}:latest", path)
+            layout.add(folder, f"{name}:latest", path, num_thread=1)
             new = set((folder / "blobs").iterdir()) - before
             weights[str(max(new, key=lambda blob: blob.stat().st_size))] = name
     (folder / "manifests" / "registry.ollama.ai").mkdir()

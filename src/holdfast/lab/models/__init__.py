@@ -9,6 +9,8 @@ from pathlib import Path
 from holdfast.errors import HoldfastError
 from holdfast.lab.models import layout, roles
 
+# A tiny model is no faster on many processors, and its threads would wait for each other by spinning.
+_THREADS = 1
 _WRITERS = {"coder": roles.write_coder, "reasoner": roles.write_reasoner}
 
 
@@ -31,5 +33,5 @@ def make(folder: Path, overrides: Mapping[str, Path] | None = None) -> dict[str,
         with tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch) / "model.gguf"
             _WRITERS[role.name](path)
-            pins[role.model] = layout.add(folder, role.model, path)
+            pins[role.model] = layout.add(folder, role.model, path, num_thread=_THREADS)
     return pins

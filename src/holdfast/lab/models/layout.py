@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import gguf
 
@@ -15,13 +16,16 @@ from holdfast.errors import HoldfastError
 _LICENCE = "Made by Holdfast from nothing; no training data.  Free for any use.\n"
 
 
-def add(folder: Path, model: str, path: Path) -> str:
-    """Adds the GGUF at `path` as `model` ("NAME:TAG"); returns the digest of its manifest ("sha256:…")."""
+def add(folder: Path, model: str, path: Path, **parameters: Any) -> str:
+    """Adds the GGUF at `path` as `model` ("NAME:TAG"), with these `parameters` of Ollama's besides where it stops.
+
+    Returns the digest of its manifest ("sha256:…").
+    """
     architecture = _architecture(path)
     layers = [
         _layer("application/vnd.ollama.image.model", *_blob_of_file(folder, path)),
         _layer("application/vnd.ollama.image.license", *_blob(folder, _LICENCE.encode())),
-        _layer("application/vnd.ollama.image.params", *_blob(folder, _json({"stop": ["</s>"]}))),
+        _layer("application/vnd.ollama.image.params", *_blob(folder, _json({"stop": ["</s>"], **parameters}))),
     ]
     config = {
         "model_format": "gguf",
