@@ -16,11 +16,11 @@ from holdfast.errors import HoldfastError
 from holdfast.paths import cache_dir
 
 ABOUT = """\
-Runs every test of Holdfast and goes on after a red one. What needs no machine runs beside the rung that builds one, called
+Runs the tests of Holdfast and goes on after a red one. What needs no machine runs beside the rung that builds one, called
 `test`, and removes it again; each line says which rung it is of. hosts.yml is not read.
 
-  ./holdfast test                    everything
-  ./holdfast test --rung unit        style, types and what needs no machine: seconds
+  ./holdfast test                    everything but what is said to be unfinished
+  ./holdfast test --rung unit        only what needs neither a machine nor a server
   ./holdfast test --rung lab         only what needs the test machine
   ./holdfast test --soak 20          the random and the long ones, 20 times as often
   ./holdfast test -- -k tailnet      words after -- go to pytest

@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, TextIO
 
 from holdfast.cli.test_rungs import LABS, Rung
@@ -44,7 +44,7 @@ class Climb:
     def __init__(self, soak: int, words: Sequence[str], out: TextIO, note: Callable[[str], None]) -> None:
         self.soak, self.words, self.out, self.note = soak, words, out, note
         self._children: set[subprocess.Popen[str]] = set()
-        self._writing, self._over = threading.Lock(), threading.Event()
+        self._writing, self._starting, self._over = threading.Lock(), threading.Lock(), False
 
     def all(self, rungs: Sequence[Rung]) -> list[dict[str, Any]]:
         """Runs ``rungs``, in lanes; what became of each, in their order."""
@@ -53,21 +53,21 @@ class Climb:
         with ThreadPoolExecutor(len(side_by_side) or 1) as pool:
             running = [pool.submit(self._lane, lane, prefixed) for lane in side_by_side]
             try:
-                found = {result["name"]: result for lane in running for result in lane.result()}
-            except BaseException as error:
-                # Ctrl-C in a terminal has reached the children too.
-                self._end(told=isinstance(error, KeyboardInterrupt))
+                found = {result["name"]: result for lane in as_completed(running) for result in lane.result()}
+            except BaseException:
+                self._end()
                 raise
         return [found[rung.name] for rung in rungs]
 
     def _lane(self, lane: Sequence[Rung], prefixed: bool) -> list[dict[str, Any]]:
-        return [self._climb(rung, f"{rung.name:6} | " if prefixed else "") for rung in lane if not self._over.is_set()]
+        return [self._climb(rung, f"{rung.name:6} | " if prefixed else "") for rung in lane if not self._over]
 
-    def _end(self, told: bool) -> None:
+    def _end(self) -> None:
         """What the children built is theirs to remove: they have two minutes for it."""
-        self._over.set()
-        end, children = time.monotonic() + 120, list(self._children)
-        for child in () if told else children:
+        with self._starting:
+            self._over, children = True, list(self._children)
+        end = time.monotonic() + 120
+        for child in children:
             child.send_signal(signal.SIGINT)
         for child in children:
             try:
@@ -95,12 +95,17 @@ class Climb:
 
     def _shown(self, command: list[str], log: TextIO, prefix: str) -> tuple[int, str]:
         """Run with output to the log and, as it comes, to the person. Status and text."""
-        child = subprocess.Popen(
-            command, cwd=ROOT, env=environment(self.soak), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, errors="replace",
-        )  # fmt: skip
+        with self._starting:
+            if self._over:
+                return -signal.SIGINT, ""
+            child = subprocess.Popen(
+                command, cwd=ROOT, env=environment(self.soak), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT, text=True, errors="replace",
+                # A group of its own: Ctrl-C in the terminal comes to us alone, and we tell each child once.
+                process_group=0,
+            )  # fmt: skip
+            self._children.add(child)
         assert child.stdout is not None
-        self._children.add(child)
         kept = []
         for line in child.stdout:
             kept.append(line)

@@ -45,7 +45,8 @@ def test_what_builds_a_machine_is_one_lane_and_the_rest_another(monkeypatch: pyt
 def test_they_run_at_the_same_time_and_every_line_says_whose_it_is(tmp_path: Path) -> None:
     # Each waits for the other's file: one after the other they would wait for ever.
     text = "import pathlib, time\n" + "pathlib.Path({0!r}, {1!r}).touch()\n" + (
-        "while not pathlib.Path({0!r}, {2!r}).exists():\n    time.sleep(0.01)\nprint('here is', {1!r})"
+        "for _ in range(6000):\n    if pathlib.Path({0!r}, {2!r}).exists():\n        break\n    time.sleep(0.01)\n"
+        "else:\n    raise SystemExit('alone')\nprint('here is', {1!r})"
     )  # fmt: skip
     pairs = (("unit", "lab"), ("lab", "unit"))
     chosen = [program(own, text.format(str(tmp_path), own, other)) for own, other in pairs]
@@ -73,33 +74,44 @@ except KeyboardInterrupt:
     time.sleep(0.3)
     pathlib.Path(sys.argv[1] + ".tidied").touch()
 """
+# unit: two commands, of which only the first may begin. The process is called as `./holdfast test` is.
 INTERRUPTED = f"""
-import sys
+import signal, sys
 from holdfast.cli.test_climb import Climb
 from holdfast.cli.test_rungs import Rung
-words = [sys.executable, "-c", {"import sys" + TIDY!r}]
-rungs = [Rung(name, "", [[*words, sys.argv[1] + "/" + name]]) for name in ("unit", "fake", "lab")]
+signal.signal(signal.SIGINT, signal.default_int_handler)
+def words(name):
+    return [sys.executable, "-c", {"import sys" + TIDY!r}, sys.argv[1] + "/" + name]
+rungs = [Rung("unit", "", [words("unit"), words("second")]), Rung("fake", "", [words("fake")]), Rung("lab", "", [words("lab")])]
 Climb(0, [], sys.stdout, lambda _: None).all(rungs)
 """
 
 
-def test_ctrl_c_lets_both_lanes_tidy_up_and_begins_nothing_more(tmp_path: Path) -> None:
+@pytest.mark.parametrize("to_all", [True, False], ids=["as a terminal does", "kill -INT"])
+def test_ctrl_c_lets_both_lanes_tidy_up_and_begins_nothing_more(to_all: bool, tmp_path: Path) -> None:
     env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     child = subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED, str(tmp_path)], env=env, stderr=subprocess.PIPE, start_new_session=True, text=True
     )
     until(lambda: (tmp_path / "unit").exists() and (tmp_path / "lab").exists())
-    os.killpg(child.pid, signal.SIGINT)  # as a terminal sends it: to everybody
+    (os.killpg if to_all else os.kill)(child.pid, signal.SIGINT)
     said = child.communicate(timeout=60)[1]
     assert child.returncode == -signal.SIGINT and "KeyboardInterrupt" in said
     assert (tmp_path / "unit.tidied").exists() and (tmp_path / "lab.tidied").exists()
-    assert not (tmp_path / "fake").exists()
+    assert not (tmp_path / "second").exists() and not (tmp_path / "fake").exists()
 
 
-def test_an_error_in_one_lane_lets_the_other_tidy_up(tmp_path: Path) -> None:
-    there = f"import pathlib, time\nwhile not pathlib.Path({str(tmp_path / 'lab')!r}).exists():\n    time.sleep(0.01)"
-    tidy = f"import sys\nsys.argv[1:] = [{str(tmp_path / 'lab')!r}]\n{TIDY}"
-    chosen = [Rung("unit", "", [[sys.executable, "-c", there], [str(tmp_path / "no such program")]]), program("lab", tidy)]
+@pytest.mark.parametrize(("broken", "other"), [("unit", "lab"), ("lab", "unit")])
+def test_an_error_in_one_lane_lets_the_other_tidy_up(broken: str, other: str, tmp_path: Path) -> None:
+    there = f"""
+import pathlib, time
+for _ in range(6000):
+    if pathlib.Path({str(tmp_path / other)!r}).exists():
+        break
+    time.sleep(0.01)
+"""
+    tidy = f"import sys\nsys.argv[1:] = [{str(tmp_path / other)!r}]\n{TIDY}"
+    breaks = Rung(broken, "", [[sys.executable, "-c", there], [str(tmp_path / "no such program")]])
     with pytest.raises(FileNotFoundError):
-        Climb(0, [], io.StringIO(), lambda _: None).all(chosen)
-    assert (tmp_path / "lab.tidied").exists()
+        Climb(0, [], io.StringIO(), lambda _: None).all([breaks, program(other, tidy)])
+    assert (tmp_path / f"{other}.tidied").exists()

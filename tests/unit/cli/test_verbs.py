@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from holdfast.apply.result import Result
-from holdfast.cli import hosts, plan, remote, test, verify
+from holdfast.cli import hosts, plan, remote, test_climb, verify
 from holdfast.cli.findings import findings
 from holdfast.cli.show import Plain
 from holdfast.cli.verify_report import name_of
@@ -117,22 +117,22 @@ def test_a_plan_ends_with_what_would_stop_the_apply() -> None:
     ],
 )
 def test_what_pytest_says_is_counted_and_its_silence_is_red(text: str, status: int, passed: int, failed: int) -> None:
-    assert test.counts(text, status, is_pytest=True) == {"passed": passed, "failed": failed}
+    assert test_climb.counts(text, status, is_pytest=True) == {"passed": passed, "failed": failed}
 
 
 def test_no_test_is_no_failure_only_where_a_person_chose_among_them() -> None:
-    assert test.counts("no tests ran in 0.01s\n", 5, is_pytest=True, words=True) == {"passed": 0, "failed": 0}
-    assert test.counts("1 failed in 1s\n", 1, is_pytest=True, words=True) == {"passed": 0, "failed": 1}
+    assert test_climb.counts("no tests ran in 0.01s\n", 5, is_pytest=True, words=True) == {"passed": 0, "failed": 0}
+    assert test_climb.counts("1 failed in 1s\n", 1, is_pytest=True, words=True) == {"passed": 0, "failed": 1}
 
 
 def test_a_tool_is_one_test() -> None:
-    assert test.counts("", 0, is_pytest=False) == {"passed": 1, "failed": 0}
-    assert test.counts("All checks passed!", 1, is_pytest=False) == {"passed": 0, "failed": 1}
+    assert test_climb.counts("", 0, is_pytest=False) == {"passed": 1, "failed": 0}
+    assert test_climb.counts("All checks passed!", 1, is_pytest=False) == {"passed": 0, "failed": 1}
 
 
 def test_the_tests_see_nobodys_hosts_yml(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOLDFAST_SET", "{}")
-    env = test.environment(20)
+    env = test_climb.environment(20)
     assert "HOLDFAST_SET" not in env
     assert not Path(env["HOLDFAST_HOSTS"]).exists()
     assert env["HOLDFAST_SOAK"] == "20"
