@@ -109,7 +109,7 @@ def uv(m: Machine, link: str) -> str:
     return (m.text(f"{link}/.holdfast-lock") or "").strip() if works else ""
 
 
-@hears(r"rm -rf (?P<home>/opt/holdfast/uv-\w+); python3 -m venv ")
+@hears(r"rm -rf (?P<home>/opt/holdfast/uv-\w+); python3 -m venv --without-pip ")
 def install_uv(m: Machine, found: re.Match[str], stdin: str) -> None:
     home = found["home"]
     if {"python3", "python3-venv"} - set(m.packages):
