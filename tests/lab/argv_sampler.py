@@ -16,7 +16,7 @@ print("watching", flush=True)
 seen = {word: set() for word in words}
 me = str(os.getpid())
 while True:
-    ready, _, _ = select.select([0], [], [], 0)
+    ready, _, _ = select.select([0], [], [], 0.003)
     if ready:
         break
     for path in glob.glob("/proc/[0-9]*/cmdline") + glob.glob("/proc/[0-9]*/environ"):

@@ -35,6 +35,7 @@ class Watcher(threading.Thread):
                 if KEY in text:
                     self.seen.add(text.replace(KEY, "(key)"))
             self.rounds += 1
+            time.sleep(0.003)
 
 
 def watched(line, key):

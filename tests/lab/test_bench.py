@@ -24,8 +24,8 @@ def leftovers(workstation: Any) -> str:
 def test_measures_compares_and_leaves_nothing(workstation: Any, tmp_path: Path) -> None:
     pids = workstation.pids()
     plot = tmp_path / "speed.svg"
-    rounds = str(12 if SOAK else 5)
-    done = holdfast("bench", workstation.name, "--json", "--compare", rounds, "--lengths", "128,512", "--out", str(plot))
+    rounds = str(12 if SOAK else 3)
+    done = holdfast("bench", workstation.name, "--json", "--compare", rounds, "--lengths", "128,256", "--out", str(plot))
     found = as_json(done)
     assert done.returncode == 0, f"{found}\n{done.stderr[-2000:]}"
     assert set(found["instances"]) == ROLES

@@ -59,8 +59,6 @@ def running(workstation: Lab) -> Iterator[subprocess.Popen[str]]:
             os.killpg(up.pid, signal.SIGKILL)
             up.wait()
         as_root(workstation, _FAST)
-        again = holdfast("up", workstation.name, "--no-verify")
-        assert again.returncode == 0, again.stderr
 
 
 def test_ctrl_c_leaves_nothing_running_and_exits_130(workstation: Lab, running: subprocess.Popen[str]) -> None:
@@ -93,7 +91,11 @@ def test_a_second_operator_is_told_and_a_kill_leaves_nothing_running_either(
     until(lambda: is_free(workstation), "the lock is still held", 30)
 
 
-def test_after_all_that_the_machine_is_right_again(workstation: Lab) -> None:
-    done = holdfast("up", workstation.name, "--no-verify", "--json")
-    assert (done.returncode, as_json(done)["changes"]) == (0, 0), done.stderr
+def test_after_all_that_the_next_one_makes_the_machine_right(workstation: Lab) -> None:
+    changes = []
+    for _ in range(2):
+        done = holdfast("up", workstation.name, "--no-verify", "--json")
+        assert done.returncode == 0, done.stderr
+        changes.append(as_json(done)["changes"])
+    assert changes[0] > 0 and changes[1] == 0, changes
     assert marked(workstation) == []

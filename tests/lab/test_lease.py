@@ -82,7 +82,7 @@ def test_servers_take_turns_and_nothing_is_cut(machine: Any) -> None:
 
 
 def test_a_long_generation_is_not_cut_and_everybody_can_see_who_waits(machine: Any) -> None:
-    tokens, out = long(machine, 6), []
+    tokens, out = long(machine, 12), []
     asking = threading.Thread(target=lambda: out.extend(clients(machine, "contest", first="coder", second="reasoner",
                                                                 tokens=tokens, pause=1.0)))  # fmt: skip
     asking.start()
@@ -151,6 +151,9 @@ def test_a_lease_directory_that_cannot_be_written_is_an_error(harm: str, words: 
         changed = machine.apply().changed
     assert ("Ollama | Keep the leases to the instances" in changed) == ("mount" not in harm), changed
     assert whole(one(machine, "coder")) and whole(one(machine, "reasoner"))
+
+
+def test_after_that_an_apply_has_nothing_to_do(machine: Any) -> None:
     assert machine.apply().changed == []
 
 

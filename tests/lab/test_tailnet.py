@@ -177,7 +177,7 @@ def test_the_key_is_nowhere_on_the_machine(workstation: Lab, planted: str) -> No
 def test_the_key_is_in_no_argv_while_joining(workstation: Lab) -> None:
     """The component's own command against a daemon that has nobody to join, while another process watches every argv."""
     cli = ("tailscale", "--socket=/run/holdfast-test-tailscaled/sock")
-    want = Want(login_server="http://127.0.0.1:9", timeout_s=5)
+    want = Want(login_server="http://127.0.0.1:9", timeout_s=2)
     step = join(want)
     assert isinstance(step, Run) and step.key
     call = f"sudo python3 - {shlex.quote(command_line(step, cli))}"
