@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from holdfast.errors import SettingsError
 from holdfast.settings.loader import resolve, sites, usable
 from holdfast.settings.workstation import Workstation
 
@@ -19,12 +21,29 @@ def groups() -> dict[str, Any]:
     for name, site in sites().items():
         ws = usable(resolve(site))
         address = "@local" if ws.local else name
+        if not ws.local:
+            require_text(ws)
         everyone.append((address, {"site": site, **connection(ws)}))
         by_profile.setdefault(ws.profile, []).append(address)
         if ws.local:
             # pyinfra calls this host @local; the group makes `--limit gpu-box` find it.
             by_profile[name] = [address]
     return {"all": everyone, **by_profile}
+
+
+def require_text(ws: Workstation) -> None:
+    """Raises SettingsError for an ssh_config that is no UTF-8: ssh reads it, and pyinfra (paramiko) ends with a traceback."""
+    file = Path(ws.ssh.config_file or "~/.ssh/config").expanduser()
+    try:
+        file.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise SettingsError(
+            f"{file}, line {line}: the byte 0x{error.object[error.start]:02x} is no UTF-8", where=f"{ws.name}.ssh.config_file",
+            allowed="UTF-8", fix=f"write line {line} anew, or name another file in ssh.config_file",
+        ) from None  # fmt: skip
+    except OSError:
+        pass  # one that is not there or not ours to read: ssh and pyinfra say so themselves
 
 
 def connection(ws: Workstation) -> dict[str, Any]:
