@@ -19,15 +19,17 @@ from holdfast.apply.result import Result
 from holdfast.lab import Lab, state
 from holdfast.settings import Workstation, load
 
+from .holdfast_command import as_json, holdfast
+
 Heard = Callable[[dict[str, Any]], object]
 
 
 class Provisioned(Lab):
-    """A lab whose workstation has been through an apply."""
+    """A lab whose workstation `./holdfast up` has provisioned; ``first``: what it said."""
 
-    def __init__(self, name: str, logs: Path) -> None:
+    def __init__(self, name: str, logs: Path, first: dict[str, Any]) -> None:
         super().__init__(name)
-        self.logs = logs
+        self.logs, self.first = logs, first
         self.settled = False
 
     @property
@@ -116,13 +118,17 @@ def lab() -> Iterator[Lab]:
     made.up()
     yield made
     if not was_there and os.environ.get("HOLDFAST_KEEP_LAB") != "1":
-        made.down()
+        done = holdfast("down", "--json", HOLDFAST_LAB=made.name)
+        assert done.returncode == 0 and as_json(done)["removed"], done.stderr
+        assert not made.layout.folder.exists()
 
 
 @pytest.fixture(scope="session")
 def workstation(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Provisioned:
-    """The lab, provisioned once. A test that changes something leaves it converged: an apply at its end."""
-    made = Provisioned(lab.name, tmp_path_factory.mktemp("applies"))
-    made.apply()
+    """The lab, provisioned once, as a person does it. A test that changes something leaves it converged: an apply at its end."""
+    done = holdfast("up", "--json", HOLDFAST_LAB=lab.name, timeout=1200)
+    assert done.returncode == 0, done.stderr[-3000:]
+    made = Provisioned(lab.name, tmp_path_factory.mktemp("applies"), as_json(done))
     made.joined()
+    made.settled = True
     return made

@@ -15,7 +15,8 @@ from holdfast.settings.inventory import groups
 from holdfast.settings.loader import load, sites
 from holdfast.settings.workstation import Workstation
 
-LAB = "lab"
+# The throw-away machine that is meant where no host is named; another name makes another machine beside it.
+LAB = os.environ.get("HOLDFAST_LAB") or "lab"
 
 
 def settings(name: str) -> Workstation:
