@@ -2,6 +2,6 @@
 
 card = "rtx-3090"
 instances = {
-    "coder": {"model": "qwen2.5-coder:32b", "gpus": ["card"], "port": 11434, "context": 16384, "kv_type": "q8_0"},
-    "reasoner": {"model": "deepseek-r1:32b", "gpus": ["card"], "port": 11435, "context": 16384, "kv_type": "q8_0"},
+    "coder": {"model": "qwen2.5-coder:32b", "gpus": ["card"], "port": 11434},
+    "reasoner": {"model": "deepseek-r1:32b", "gpus": ["card"], "port": 11435},
 }

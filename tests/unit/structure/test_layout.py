@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -194,6 +195,11 @@ def test_every_operation_call_has_a_name() -> None:
     assert not found, found
 
 
+def holding(files: Iterable[Path], words: Iterable[str]) -> list[tuple[Path, str]]:
+    """(file, word) wherever one of ``words`` stands in one of ``files``."""
+    return [(path, word) for path in files for word in words if word.encode() in path.read_bytes()]
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -203,31 +209,17 @@ def test_every_operation_call_has_a_name() -> None:
         ["BEGIN OPENSSH PRIV" + "ATE KEY", "BEGIN PRIV" + "ATE KEY", "tskey-auth-" + "k"],
     ],
 )
-def test_what_stands_in_no_file(words: list[str]) -> None:
-    assert any(word in "".join(words) for word in words)
-    found = [
-        f"{path.relative_to(ROOT)}: {word}"
-        for path in tracked()
-        for word in words
-        if word.encode() in path.read_bytes()
-    ]
+def test_what_stands_in_no_file(words: list[str], tmp_path: Path) -> None:
+    planted = [(tmp_path / str(number), word) for number, word in enumerate(words)]
+    for path, word in planted:
+        path.write_bytes(b"\xff before " + word.encode() + b" after\n")
+    assert holding([path for path, _ in planted], words) == planted, "each of them is seen"
+    files = tracked()
+    assert {ROOT / "README.md", Path(__file__)} <= set(files)
+    found = [f"{path.relative_to(ROOT)}: {word}" for path, word in holding(files, words)]
     assert not found, found
 
 
 def test_no_binary_is_tracked() -> None:
     binary = [str(p.relative_to(ROOT)) for p in tracked() if b"\0" in p.read_bytes()[:4096]]
     assert not binary, binary
-
-
-def test_no_default_stands_in_two_places() -> None:
-    """A profile says only what differs from the options' defaults; no key has the same value in two files."""
-    from holdfast.settings.loader import profiles
-    from holdfast.settings.workstation import Workstation
-
-    doubled = [
-        f"{name}.{key}"
-        for name, literals in profiles().items()
-        for key, value in literals.items()
-        if key in Workstation.model_fields and Workstation.model_fields[key].default == value
-    ]
-    assert not doubled, doubled
