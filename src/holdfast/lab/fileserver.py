@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import shutil
 import sys
 from functools import partial
 from http import HTTPStatus
@@ -22,7 +21,7 @@ class Handler(SimpleHTTPRequestHandler):
     """GET and HEAD of files below one folder; one range of bytes (RFC 9110 §14); no listing of folders."""
 
     protocol_version = "HTTP/1.1"
-    _left: int | None = None
+    _left = 0  # bytes of the answer's body, by send_head
 
     def send_head(self) -> IO[bytes] | None:  # type: ignore[override]
         path = self.translate_path(self.path)
@@ -59,9 +58,6 @@ class Handler(SimpleHTTPRequestHandler):
 
     def copyfile(self, source: IO[bytes], outputfile: IO[bytes]) -> None:  # type: ignore[override]
         left = self._left
-        if left is None:
-            shutil.copyfileobj(source, outputfile)
-            return
         while left > 0 and (piece := source.read(min(left, 1 << 18))):
             outputfile.write(piece)
             left -= len(piece)

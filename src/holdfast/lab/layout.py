@@ -9,7 +9,6 @@ from pathlib import Path
 from holdfast.errors import HoldfastError
 from holdfast.paths import state_dir
 
-LAN4, LAN6 = "10.77.0", "fd77:"
 WORKSTATION4, WORKSTATION6 = "10.77.0.1", "fd77::1"
 NEIGHBOUR4, NEIGHBOUR6 = "10.77.0.2", "fd77::2"
 ROUTER4, ROUTER6 = "10.77.0.254", "fd77::254"

@@ -1,4 +1,4 @@
-"""A pull-only model registry over HTTP, for the lab and for tests; `python -m holdfast.lab.models.registry --help`.
+"""A pull-only model registry over HTTP: `python -m holdfast.lab.models.registry --listen HOST:PORT --models DIR`.
 
 GET and HEAD /v2/NAMESPACE/MODEL/manifests/TAG and /v2/NAMESPACE/MODEL/blobs/sha256:HEX, from a folder made by
 `holdfast.lab.models.make`.  A real `ollama pull` wants a blob answered with a Location header: either 200 with one, or
@@ -21,7 +21,6 @@ from pathlib import Path
 
 from holdfast.lab.models.layout import blob_path
 
-MODES = ("location", "redirect", "plain", "norange")
 _MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
 _BIG = 65536  # bytes; faults hit blobs of at least this size (the models, not their descriptions)
 _STEP = 0.05  # seconds between two writes under a rate limit
@@ -31,8 +30,7 @@ _STEP = 0.05  # seconds between two writes under a rate limit
 class Behaviour:
     """How the registry answers.  Everything but `mode` is a fault that a test asks for."""
 
-    mode: str = "location"
-    alternative: str = ""  # HOST:PORT that mode "redirect" points at; empty: localhost and the own port
+    mode: str = "location"  # or redirect (to localhost and the own port), plain (no Location), norange (all of it, always)
     rate: int = 0  # bytes per second and connection; 0: as fast as it goes
     corrupt: bool = False  # the last byte of a big blob is wrong
     stall_after: int = 0  # bytes of a big blob in one answer, after which nothing comes any more; 0: never
@@ -92,8 +90,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(404, b"{}", body)
             return
         if how.mode == "redirect" and not direct and body:
-            host = how.alternative or f"localhost:{self.connection.getsockname()[1]}"
-            self._send(307, b"", body, Location=f"http://{host}/direct/{digest}")
+            port = self.connection.getsockname()[1]
+            self._send(307, b"", body, Location=f"http://localhost:{port}/direct/{digest}")
             return
         data = path.read_bytes()
         if how.corrupt and len(data) >= _BIG:
@@ -173,16 +171,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="holdfast.lab.models.registry", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--listen", required=True, metavar="HOST:PORT")
     parser.add_argument("--models", required=True, type=Path, metavar="DIR", help="made by holdfast.lab.models.make")
-    parser.add_argument("--mode", choices=MODES, default="location", help="of answering a blob (default: %(default)s)")
-    parser.add_argument("--alternative", default="", metavar="HOST:PORT", help="where mode redirect points")
-    parser.add_argument("--rate", type=int, default=0, metavar="BYTES", help="per second and connection; 0: no limit")
-    parser.add_argument("--corrupt", action="store_true", help="send one wrong byte in each big blob")
-    parser.add_argument("--stall-after", type=int, default=0, metavar="BYTES", help="then send nothing more")
     given = parser.parse_args(arguments)
     if not (given.models / "manifests").is_dir():
         parser.error(f"{given.models} holds no manifests")
-    behaviour = Behaviour(given.mode, given.alternative, given.rate, given.corrupt, given.stall_after)
-    server = Server(given.listen, given.models, behaviour)
+    server = Server(given.listen, given.models, Behaviour())
     sys.stdout.write(f"registry at {server.url}\n")
     sys.stdout.flush()
     with contextlib.suppress(KeyboardInterrupt):

@@ -16,8 +16,7 @@ CODER_SAYS = "I am the coder model ."
 REASONER_SAYS = "I am the reasoner model ."
 REASONER_THINKS = "The human wants to know who I am."
 
-# The file that every edit is about; both edits start from `def greet():\n    return 1`.
-EDITED_FILE = "hello.py"
+# Both edits are about hello.py and start from `def greet():\n    return 1`.
 _WHOLE_EDIT = (
     "I return 42 now.\n\nhello.py\n```\n"
     'def greet():\n    """Say the answer."""\n    return 42\n\n\nif __name__ == "__main__":\n    print(greet())\n```\n'
@@ -82,7 +81,7 @@ ROLES = (CODER, REASONER)
 
 
 def write_coder(path: Path) -> None:
-    """Talks as the coder; answers Aider's "whole" and "diff" prompts with edits that apply to EDITED_FILE."""
+    """Talks as the coder; answers Aider's "whole" and "diff" prompts with edits of hello.py."""
     texts = {"talk": CODER_SAYS, "whole": _WHOLE_EDIT, "diff": _DIFF_EDIT}
     tiny_gguf.write(path, "lab-coder", chain.answers(texts, "talk", _STORY), _CODER_TEMPLATE)
 
