@@ -7,19 +7,21 @@ import signal
 import subprocess
 from pathlib import Path
 
+from holdfast.depot import lock
 from holdfast.lab import Lab, processes, state
+from holdfast.lab.layout import DEPOT_URL
 
 
 def test_the_login_user_logs_in_and_may_sudo_without_a_password(lab: Lab) -> None:
     assert lab.ssh(["id", "-un"]).stdout == "ada\n"
     assert lab.ssh(["sudo", "-n", "id", "-u"]).stdout == "0\n"
-    assert lab.ssh(["hostname"]).stdout == "test\n"
+    assert lab.ssh(["hostname"]).stdout == f"{lab.name}\n"
 
 
 def test_plain_ssh_with_the_config_is_all_it_takes(lab: Lab) -> None:
     config = lab.state().ssh_config
     done = subprocess.run(
-        ["ssh", "-F", config, "test", "echo in"], capture_output=True, text=True, timeout=30, check=False
+        ["ssh", "-F", config, lab.name, "echo in"], capture_output=True, text=True, timeout=30, check=False
     )
     assert (done.returncode, done.stdout) == (0, "in\n")
 
@@ -33,7 +35,7 @@ def test_a_host_key_that_is_not_this_machines_is_refused(lab: Lab, tmp_path: Pat
 
     def login(key: str) -> int:
         (tmp_path / "known_hosts").write_text(f"10.77.0.1 {key}\n")
-        argv = ["ssh", "-F", str(wrong), "-o", "ControlPath=none", "test", "true"]
+        argv = ["ssh", "-F", str(wrong), "-o", "ControlPath=none", lab.name, "true"]
         return subprocess.run(argv, capture_output=True, timeout=30, check=False).returncode
 
     right = (lab.layout.folder / "ssh_host_key.pub").read_text().split()
@@ -88,7 +90,7 @@ def test_a_second_up_keeps_the_lab(lab: Lab) -> None:
     lab.up()
     after = lab.state()
     assert (after.nonce, after.processes) == (before.nonce, before.processes)
-    assert [s.name for s in state.running() if s.name == "test"] == ["test"]
+    assert [s.name for s in state.running() if s.name == lab.name] == [lab.name]
 
 
 def test_up_starts_again_what_has_died_beside_the_machine(lab: Lab) -> None:
@@ -96,7 +98,7 @@ def test_up_starts_again_what_has_died_beside_the_machine(lab: Lab) -> None:
     depot = before.process("depot")
     assert depot is not None
     processes.kill([depot.pid], signal.SIGKILL)
-    probe = ["curl", "-sf", "-o", "/dev/null", "http://10.99.0.2:8000/headscale/0.29.2/headscale", "-r", "0-0"]
+    probe = ["curl", "-sf", "-o", "/dev/null", f"{DEPOT_URL}/{lock.pin('headscale').file}", "-r", "0-0"]
     assert lab.run_in("neighbour", probe).returncode == 7, "the depot is gone: connection refused"
     lab.up()
     assert lab.run_in("neighbour", probe).returncode == 0

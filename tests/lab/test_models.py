@@ -7,7 +7,6 @@ import json
 import os
 import socket
 import subprocess
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -16,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.waiting import until
 
 from holdfast import depot
+from holdfast.components.models.files import user_agent
 from holdfast.components.ollama import files
 from holdfast.lab.models import layout, make, registry, roles
 from holdfast.settings.loader import resolve
@@ -40,6 +41,13 @@ class Ollama:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(urllib.request.Request(self.url + path, data), timeout=60) as answer:
             return dict(json.loads(answer.read()))
+
+    def answers(self) -> bool:
+        """Whether it serves already. Fails once it has ended, with what it said last."""
+        assert self.process.poll() is None, (self.store.parent / "log").read_text()[-2000:]
+        with contextlib.suppress(OSError):
+            return bool(self.ask("/api/version"))
+        return False
 
     def chat(self, model: str, text: str, **more: Any) -> dict[str, Any]:
         messages = [{"role": "user", "content": text}]
@@ -79,14 +87,7 @@ def running(tree: Path, folder: Path) -> Iterator[Ollama]:
         process = subprocess.Popen([tree / "bin" / "ollama", "serve"], env=environment, stdout=log, stderr=log)
     server = Ollama(f"http://127.0.0.1:{port}", store, process)
     try:
-        deadline = time.monotonic() + 60
-        while True:
-            with contextlib.suppress(OSError):
-                server.ask("/api/version")
-                break
-            if process.poll() is not None or time.monotonic() > deadline:
-                pytest.fail((folder / "log").read_text()[-2000:])
-            time.sleep(0.1)
+        until(server.answers, f"Ollama does not answer, see {folder / 'log'}")
         yield server
     finally:
         process.terminate()
@@ -96,7 +97,7 @@ def running(tree: Path, folder: Path) -> Iterator[Ollama]:
 def fetched(store: Path, url: str, models: dict[str, str]) -> None:
     models_store.make(str(store))
     settings = {
-        "store": str(store), "source": url, "user_agent": "ollama/0.32.15 (amd64 linux)",
+        "store": str(store), "source": url, "user_agent": user_agent(),
         "models": [{"name": name, "manifest": pin} for name, pin in models.items()],
     }  # fmt: skip
     pull(settings, Status(None, fetch_progress.silent))

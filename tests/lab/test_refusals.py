@@ -5,14 +5,10 @@ possible to know before.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from typing import Any
 
 import pytest
-
-from holdfast.paths import ROOT
+from tests.lab.holdfast_command import holdfast, pyinfra
 
 # Runs on the workstation as root: everything in /etc that a change would move, and all units with their processes.
 LOOK = """
@@ -29,13 +25,6 @@ passing = ("user@", "user-runtime-dir@", "session", "apt-", "dpkg-", "systemd-",
 units = sorted(block for block in shown if not block.partition("Id=")[2].startswith(passing))
 print(json.dumps({"files": files, "units": units}))
 """
-
-
-def holdfast(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "holdfast", *words], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
 
 
 def logins(machine: Any) -> int:
@@ -89,8 +78,8 @@ def test_a_wrong_value_is_told_before_any_connection(workstation: Any, verb: str
 
 def test_plain_pyinfra_tells_it_too(workstation: Any) -> None:
     before = logins(workstation)
-    given = {"HOLDFAST_SET": json.dumps({"host": workstation.name, "values": {"instances.coder.port": 99999}})}
-    done = pyinfra(workstation.name, given)
+    given = {"host": workstation.name, "values": {"instances.coder.port": 99999}}
+    done = pyinfra(workstation.name, "--dry", HOLDFAST_SET=json.dumps(given))
     assert done.returncode != 0 and "instances.coder.port" in done.stdout + done.stderr
     assert logins(workstation) == before
 
@@ -102,10 +91,3 @@ def test_a_right_value_connects(workstation: Any) -> None:
     assert done.returncode == 3, done.stderr
     assert "Ollama | Run the coder" in json.loads(done.stdout)["pending"]
     assert logins(workstation) > before
-
-
-def pyinfra(name: str, more: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    start = [sys.executable, "-c", "from pyinfra_cli.main import main; main()"]
-    words = [*start, "inventory.py", "deploy.py", "--limit", name, "--dry"]
-    env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), **more}
-    return subprocess.run(words, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)

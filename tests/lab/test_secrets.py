@@ -12,7 +12,6 @@ import os
 import secrets
 import stat
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.lab.holdfast_command import holdfast, pyinfra_words
 
 from holdfast import depot
 from holdfast.apply.run import environment
@@ -79,10 +79,9 @@ def with_everything_said(machine: Any, folder: Path) -> tuple[str, str]:
     unused, password = os.pipe()
     with (folder / "events").open("w+") as events:
         done = subprocess.run(
-            [sys.executable, "-c", "from pyinfra_cli.main import main; main()", "inventory.py", "deploy.py", "--limit",
-             machine.name, "-vvv", "-y"],
-            env=environment(machine.name, None, events.fileno(), unused), pass_fds=[events.fileno(), unused], cwd=ROOT,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300,
+            pyinfra_words(machine.name, "-vvv", "-y"), env=environment(machine.name, None, events.fileno(), unused),
+            pass_fds=[events.fileno(), unused], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, timeout=300,
         )  # fmt: skip
         os.close(unused)
         os.close(password)
@@ -92,11 +91,7 @@ def with_everything_said(machine: Any, folder: Path) -> tuple[str, str]:
 
 
 def planned(machine: Any) -> str:
-    words = ("plan", machine.name, "--set", "instances.coder.context=8192")
-    done = subprocess.run(
-        [sys.executable, "-m", "holdfast", *words], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+    done = holdfast("plan", machine.name, "--set", "instances.coder.context=8192")
     assert done.returncode == 3, done.stdout + done.stderr
     return done.stdout + done.stderr
 

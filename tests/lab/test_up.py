@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 from holdfast.lab import Lab
 
-from .holdfast_command import as_json, holdfast
+from .holdfast_command import as_json, holdfast, pyinfra
 
 
 def test_a_second_up_changes_nothing_and_says_everything(workstation: Lab) -> None:
@@ -34,19 +36,9 @@ def test_plan_has_nothing_to_say_then_and_says_what_is_pending_otherwise(worksta
 
 
 def test_plain_pyinfra_sees_the_same(workstation: Lab) -> None:
-    import json
-    import subprocess
-    import sys
-
-    from holdfast.paths import ROOT
-
-    from .holdfast_command import environment
-
-    command = [sys.executable, "-c", "from pyinfra_cli.main import main; main()"]
-    command += ["inventory.py", "deploy.py", "--limit", workstation.name, "-y", "--json"]
-    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=300, check=False)
-    totals = json.loads(done.stdout)["results"]["totals"]
+    done = pyinfra(workstation.name, "-y", "--json")
     assert done.returncode == 0, done.stderr
+    totals = json.loads(done.stdout)["results"]["totals"]
     assert totals["hosts"] > 0
     assert (totals["success"], totals["error"]) == (0, 0)
 

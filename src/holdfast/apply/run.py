@@ -20,6 +20,9 @@ from holdfast.errors import HoldfastError
 from holdfast.paths import ROOT
 from holdfast.progress import QUIET, Progress
 
+# Not `-m pyinfra`: that imports pyinfra, and with it paramiko, before gevent has patched the standard library, and then
+# a connection through a ProxyCommand never gets further than its first read (paramiko/proxy.py: recv selects).
+PYINFRA = (sys.executable, "-c", "from pyinfra_cli.main import main; main()")
 # What pyinfra may need to disconnect: its lock holder gives running commands five seconds to end in order.
 PATIENCE_S = 30
 
@@ -82,23 +85,11 @@ def _pyinfra(
 ) -> Result:
     events_read, events_write = os.pipe()
     password_read, password_write = os.pipe()
-    # Not `-m pyinfra`: that imports pyinfra, and with it paramiko, before gevent has patched the standard library, and then
-    # a connection through a ProxyCommand never gets further than its first read (paramiko/proxy.py: recv selects).
-    words = [
-        sys.executable,
-        "-c",
-        "from pyinfra_cli.main import main; main()",
-        "inventory.py",
-        deploy,
-        "--limit",
-        host,
-        *flags,
-        "--json",
-    ]
+    words = [*PYINFRA, "inventory.py", deploy, "--limit", host, *flags, "--json"]
     run = Run()
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as err, tempfile.TemporaryFile() as out:
-        err.write(f"$ pyinfra {' '.join(words[3:])}\n".encode())
+        err.write(f"$ pyinfra {' '.join(words[len(PYINFRA) :])}\n".encode())
         err.flush()
         begin = err.tell()
         child = subprocess.Popen(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from holdfast.apply.limit import targets
+from holdfast.apply.run import PYINFRA
 from holdfast.errors import HoldfastError
 from holdfast.paths import ROOT
 
@@ -66,7 +66,7 @@ def test_the_program_itself(tmp_path: Path, limit: str, refused: bool) -> None:
         "gpu-box: {profile: cpu, login_user: ada, ssh: {hostname: 127.0.0.1, port: 1}, tailscale: {enabled: false}}\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", "from pyinfra_cli.main import main; main()", "inventory.py", "deploy.py", "--limit", limit, "-y"],
+        [*PYINFRA, "inventory.py", "deploy.py", "--limit", limit, "-y"],
         cwd=ROOT, env={**os.environ, "HOLDFAST_HOSTS": str(tmp_path / "hosts.yml")}, stdin=subprocess.DEVNULL,
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
