@@ -2,23 +2,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import subprocess
 import tempfile
 from pathlib import Path
 
 import pytest
+from tests.conftest import needs
 
 from holdfast.depot import repository
 from holdfast.depot.builders import golang, pack
 from holdfast.depot.lock import Pin
 from holdfast.errors import HoldfastError
 from holdfast.progress import QUIET
-
-TOOLS = ["dpkg-deb", "apt-ftparchive", "gpg", "gpgv", "zstd"]
-needs_tools = pytest.mark.skipif(
-    not all(map(shutil.which, TOOLS)), reason=f"needs {', '.join(TOOLS)} (apt install apt-utils gnupg gpgv zstd)"
-)
 
 
 def _tree(folder: Path, time: int) -> Path:
@@ -30,7 +25,7 @@ def _tree(folder: Path, time: int) -> Path:
     return folder
 
 
-@needs_tools
+@needs("zstd")
 def test_same_contents_same_bytes(tmp_path: Path) -> None:
     files = [tmp_path / "1.tar.zst", tmp_path / "2.tar.zst", tmp_path / "3.tar.zst"]
     pack.tar_zst(_tree(tmp_path / "x", 1), files[0])
@@ -44,7 +39,7 @@ def test_same_contents_same_bytes(tmp_path: Path) -> None:
     assert all(" 0/0 " in line for line in listing.splitlines())
 
 
-@needs_tools
+@needs("zstd")
 def test_damaged_archive_is_an_error(tmp_path: Path) -> None:
     pack.tar_zst(_tree(tmp_path / "x", 1), tmp_path / "1.tar.zst")
     data = (tmp_path / "1.tar.zst").read_bytes()
@@ -53,7 +48,10 @@ def test_damaged_archive_is_an_error(tmp_path: Path) -> None:
         pack.members(tmp_path / "1.tar.zst")
 
 
-@needs_tools
+@needs("dpkg-deb")
+@needs("apt-ftparchive")
+@needs("gpg")
+@needs("gpgv")
 def test_repository_is_signed_and_the_key_stays_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tree = tmp_path / "pkg"
     (tree / "DEBIAN").mkdir(parents=True)
