@@ -1,4 +1,4 @@
-"""What breaks each promise: for every check of tests/verify a way to turn it red that the next apply repairs."""
+"""What breaks each promise: for every check of tests/verify a way to turn it red that the next apply repairs, or why not."""
 
 from __future__ import annotations
 

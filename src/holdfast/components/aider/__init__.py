@@ -1,1 +1,1 @@
-"""Aider for the login user: the reasoner plans, the coder edits, a human authorizes each edit."""
+"""Aider for everybody who logs in: the reasoner plans, the coder edits, a human authorizes each edit."""
