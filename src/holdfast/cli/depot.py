@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 
@@ -19,7 +21,8 @@ ABOUT = """\
 The depot is a folder with every program a workstation downloads, pinned and checked. A workstation takes them
 from there when hosts.yml says `depot: URL` or `depot: /path` (a NAS, a USB disk), else from the vendors.
 
-  ./holdfast depot fetch             the official releases where they can be had, else the same built here
+  ./holdfast depot fetch             the official releases where they can be had, else the same built here (as root,
+                                     programs that are missing for that are installed with apt and named)
   ./holdfast depot list              what is pinned, what is in the depot, where it came from
   ./holdfast depot verify            read and hash every file again
   ./holdfast depot fetch qwen2.5-coder:32b     a model, for workstations with `models: {registry: depot}`
@@ -64,12 +67,23 @@ def run(args: argparse.Namespace, progress: Progress) -> Outcome:
 
 def fetch(args: argparse.Namespace, progress: Progress) -> Outcome:
     programs, models = split(args.names)
-    artifacts = {} if models and not programs else depot.fetch(programs or None, progress, build=not args.no_build)
+    artifacts = {}
+    if programs or not models:
+        equip(programs or None, not args.no_build, progress)
+        artifacts = depot.fetch(programs or None, progress, build=not args.no_build)
     fetched = stock.fetch(models, stock.REGISTRY, progress) if models else {}
     lines = [f"{a.name} {a.version}: {a.origin}, {mib(a.size)}, sha256:{a.sha256}" for a in artifacts.values()]
     lines += [f"{name}: manifest {digest}" for name, digest in fetched.items()]
     data = {"root": str(depot.root()), "artifacts": [asdict(a) for a in artifacts.values()], "models": fetched}
     return Outcome(data, [*lines, f"depot: {depot.root()}"])
+
+
+def equip(names: list[str] | None, build: bool, progress: Progress) -> None:
+    """As root, with apt: install what this computer lacks for that, after saying so. Others are told by depot.fetch."""
+    from holdfast.lab import prerequisites
+
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        prerequisites.install(depot.packages_needed(names, build=build), progress)
 
 
 def split(names: list[str]) -> tuple[list[str], list[str]]:

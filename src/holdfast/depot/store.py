@@ -25,8 +25,9 @@ def fetch(names: Iterable[str] | None = None, progress: Progress = QUIET, *, bui
     """Put artifacts (default: all that a depot has) into the local depot and return where they are now.
 
     The official release is taken when its hash is in the lock and its host answers; otherwise the artifact is built
-    here, or HoldfastError is raised if ``build`` is False. What is there already is kept while its pin is unchanged and
-    its files are intact. One fetch at a time: a second one waits. Safe to repeat after any interruption.
+    here, or HoldfastError is raised if ``build`` is False, or where a program is missing for that (`packages_needed`).
+    What is there already is kept while its pin is unchanged and its files are intact. One fetch at a time: a second one
+    waits. Safe to repeat after any interruption.
     """
     pins = lock.load()
     chosen = [lock.pin(name) for name in names] if names is not None else [p for p in pins.values() if p.file]
@@ -35,6 +36,11 @@ def fetch(names: Iterable[str] | None = None, progress: Progress = QUIET, *, bui
             f"{', '.join(missing)}: only taken from the vendor, by the workstation itself", fix="leave it out", code=2
         )
     with _alone(progress) as work:
+        if lacking := packages_needed([pin.name for pin in chosen], build=build):
+            raise HoldfastError(
+                f"the depot cannot be filled without these Debian packages: {', '.join(lacking)}",
+                where="this computer", fix=f"sudo apt-get install {' '.join(lacking)}",
+            )  # fmt: skip
         for pin in chosen:
             _one(pin, work, progress, build)
         if names is None:
@@ -64,13 +70,25 @@ def update(name: str, progress: Progress = QUIET) -> Pin:
     return lock.pin(name)
 
 
-def packages_needed(names: Iterable[str] | None = None) -> list[str]:
-    """Debian packages that this computer lacks for what fetch() would build now."""
-    entries = record.load()
-    chosen = set(names) if names is not None else {p.name for p in lock.load().values() if p.file}
-    due = [p for p in lock.load().values() if p.name in chosen and p.builder and not _current(p, entries.get(p.name))]
-    wanted = [(program, package) for p in due for program, package in builders.PROGRAMS[p.builder].items()]
-    return sorted({package for program, package in wanted if not (shutil.which(program) or Path(program).is_file())})
+def packages_needed(names: Iterable[str] | None = None, *, build: bool = True) -> list[str]:
+    """Debian packages that this computer lacks for what fetch() with the same words would fetch or build now."""
+    chosen = set(names) if names is not None else None
+    lacking: set[str] = set()
+    for pin in lock.load().values():
+        if not pin.file or (chosen is not None and pin.name not in chosen) or _there(pin):
+            continue
+        built = bool(_release_withheld(pin))
+        if built and not (build and pin.builder):
+            continue  # fetch() says that it cannot be had
+        wanted = builders.programs(pin, built=built).items()
+        lacking |= {package for program, package in wanted if not (shutil.which(program) or Path(program).is_file())}
+    return sorted(lacking)
+
+
+def _there(pin: Pin) -> bool:
+    """Whether the depot has what the pin asks for now, undamaged."""
+    entry = record.load().get(pin.name)
+    return entry is not None and _current(pin, entry) and not record.intact(entry)
 
 
 def _one(pin: Pin, work: Path, progress: Progress, build: bool) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from holdfast import depot
 from holdfast.apt import ENVIRONMENT, words
 from holdfast.errors import HoldfastError
 from holdfast.proc import run
@@ -30,6 +31,7 @@ PROGRAMS = {
 VM_PROGRAMS = {"qemu-system-x86_64": "qemu-system-x86", "mke2fs": "e2fsprogs", "debugfs": "e2fsprogs"}
 # Brought by no program: Debian's keys (Ubuntu lacks them, and mmdebstrap would take an unsigned mirror for an error).
 FILES = {"/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring"}
+TUN = Path("/dev/net/tun")
 LOCK_SECONDS = 300
 _LOCKED = ("Could not get lock", "Unable to acquire the dpkg frontend lock", "is another process using it")
 
@@ -47,7 +49,7 @@ def _path() -> str:
 
 
 def ensure(progress: Progress = QUIET, vm: bool = False) -> list[str]:
-    """Install what is missing and return it. ``vm``: what a virtual machine needs too.
+    """Install what is missing, for the lab and for what its depot builds, and return it. ``vm``: for a virtual machine too.
 
     Raises HoldfastError when not root, without apt, or without a TUN device.
     """
@@ -56,20 +58,26 @@ def ensure(progress: Progress = QUIET, vm: bool = False) -> list[str]:
             "the throw-away machine needs root on this computer (network namespaces, systemd-nspawn)",
             fix="run it as root: sudo ./holdfast up",
         )
-    wanted = missing(vm)
-    if wanted:
-        if shutil.which("apt-get") is None:
-            raise HoldfastError(
-                f"these programs' packages are missing: {', '.join(wanted)}",
-                allowed="Debian or Ubuntu, where they are installed by themselves",
-                fix="install them with this system's package manager",
-            )
-        progress.note(f"installing on this computer with apt: {' '.join(wanted)}")
-        apt(["update"], progress)
-        apt(["install", *wanted], progress)
-    if not Path("/dev/net/tun").exists():
+    wanted = sorted({*missing(vm), *depot.packages_needed()})
+    install(wanted, progress)
+    if not TUN.exists():
         raise HoldfastError("this computer has no /dev/net/tun", fix="modprobe tun")
     return wanted
+
+
+def install(packages: list[str], progress: Progress = QUIET) -> None:
+    """Install Debian packages on this computer after saying so; needs root. Raises HoldfastError without apt, or as `apt`."""
+    if not packages:
+        return
+    if shutil.which("apt-get") is None:
+        raise HoldfastError(
+            f"these programs' packages are missing: {', '.join(packages)}",
+            allowed="Debian or Ubuntu, where they are installed by themselves",
+            fix="install them with this system's package manager",
+        )
+    progress.note(f"installing on this computer with apt: {' '.join(packages)}")
+    apt(["update"], progress)
+    apt(["install", *packages], progress)
 
 
 def apt(arguments: list[str], progress: Progress = QUIET, *, seconds: float = LOCK_SECONDS) -> None:

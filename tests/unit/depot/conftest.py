@@ -138,10 +138,6 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vendor: Vendor) -> Lab:
         return Built(work / pin.filename, dict(made.parts))
 
     monkeypatch.setattr(builders, "find", lambda name: build)
-    monkeypatch.setitem(
-        builders.PROGRAMS,
-        "tool",
-        {"no-such-program": "its-package", "/no/such/file": "file-package", "sh": "dash", "/proc/self/stat": "kernel"},
-    )
-    monkeypatch.setitem(builders.PROGRAMS, "other", {})
+    for name in ("tool", "other"):
+        monkeypatch.setitem(builders.PROGRAMS, name, {"sh": "dash", "/proc/self/stat": "kernel"})
     return made

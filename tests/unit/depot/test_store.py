@@ -4,14 +4,18 @@ import argparse
 import fcntl
 import json
 import os
+import shutil
 import threading
+from collections.abc import Callable
 
 import pytest
 
 from holdfast import depot
 from holdfast.cli import depot as verb
 from holdfast.depot import builders, record
+from holdfast.depot.lock import load as load_pins
 from holdfast.errors import HoldfastError
+from holdfast.lab import prerequisites
 from holdfast.progress import QUIET, Quiet
 
 
@@ -176,10 +180,83 @@ def test_verify_rereads_even_what_looks_untouched(lab) -> None:
     assert depot.verify(["other"]) == {"other": "not in the depot"}
 
 
-def test_packages_needed_only_for_what_is_due(lab) -> None:
-    assert depot.packages_needed() == ["file-package", "its-package"]
+LACKING = ["file-package", "its-package"]
+
+
+@pytest.fixture
+def lacks(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From the call on, this computer has not what the builder of `tool` needs."""
+    programs = {"no-such-program": "its-package", "/no/such/file": "file-package", "sh": "dash", "/proc/self/stat": "kernel"}
+    return lambda: monkeypatch.setitem(builders.PROGRAMS, "tool", programs)
+
+
+def test_packages_needed_only_for_what_is_due(lab, lacks) -> None:
+    lacks()
+    assert depot.packages_needed() == LACKING
+    assert depot.packages_needed(["other"]) == []
+    assert depot.packages_needed(build=False) == []
+
+
+def test_packages_needed_again_for_what_was_damaged(lab, lacks) -> None:
     depot.fetch()
+    lacks()
     assert depot.packages_needed() == []
+    _damage(lab)
+    assert depot.packages_needed() == LACKING
+
+
+def test_a_release_needs_no_builder(lab, vendor, lacks) -> None:
+    lacks()
+    lab.pin(len(vendor.body), vendor.sha)
+    assert depot.packages_needed() == []
+    assert depot.fetch(["tool"])["tool"].origin == "release"
+
+
+@pytest.mark.parametrize("built", [True, False])
+def test_what_a_package_or_an_archive_needs_is_known_by_its_shape(built: bool) -> None:
+    pins = load_pins()
+    compiler = {"gcc", "g++"}
+    ollama = builders.programs(pins["ollama"], built=built)
+    assert "zstd" in ollama and (compiler <= ollama.keys()) == built
+    assert {"dpkg-deb", "apt-ftparchive", "gpg"} <= builders.programs(pins["tailscale"], built=built).keys()
+    assert builders.programs(pins["headscale"], built=built) == {}
+
+
+def test_without_the_builders_programs_nothing_begins_and_the_packages_are_named(lab, lacks) -> None:
+    lacks()
+    with pytest.raises(HoldfastError, match="its-package") as told:
+        depot.fetch(["other", "tool"])
+    assert told.value.fix == f"sudo apt-get install {' '.join(LACKING)}"
+    assert lab.builds == []
+
+
+@pytest.mark.parametrize("user", [0, 1000])
+def test_the_verb_installs_as_root_what_is_missing(lab, lacks, user: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    parser, said = argparse.ArgumentParser(), Notes()
+    verb.arguments(parser)
+    lacks()
+    asked: list[list[str]] = []
+
+    def apt(words: list[str], progress: object) -> None:
+        asked.append(words)
+        if words[0] == "install":
+            monkeypatch.setitem(builders.PROGRAMS, "tool", {})
+
+    monkeypatch.setattr(prerequisites, "apt", apt)
+    monkeypatch.setattr(verb.os, "geteuid", lambda: user)
+    which = shutil.which
+    monkeypatch.setattr(shutil, "which", lambda name, **words: "apt-get" if name == "apt-get" else which(name, **words))
+    if user:
+        with pytest.raises(HoldfastError, match="its-package"):
+            verb.run(parser.parse_args(["fetch"]), said)
+        assert asked == [] and lab.builds == []
+        return
+    verb.run(parser.parse_args(["fetch", "other"]), said)
+    assert asked == [], "nothing is missing for that one"
+    verb.run(parser.parse_args(["fetch"]), said)
+    assert asked == [["update"], ["install", *LACKING]]
+    assert any("with apt: file-package its-package" in note for note in said.notes)
+    assert lab.builds == ["other", "tool"]
 
 
 def test_the_verb(lab, vendor) -> None:

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.clock import Clock
 
+from holdfast import depot
 from holdfast.errors import HoldfastError
-from holdfast.lab import prerequisites
+from holdfast.lab import Lab, prerequisites
+from holdfast.lab.vm.lab import VmLab
+from holdfast.progress import Progress, Quiet
 
 
-class Notes:
+class Notes(Quiet):
     """A progress that keeps its lines."""
 
     def __init__(self) -> None:
@@ -46,7 +50,7 @@ def test_apts_lock_is_waited_for_and_said_once(apt: Path, monkeypatch: pytest.Mo
         'echo "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 7 (apt)" >&2; exit 100\n'
     )
     notes = Notes()
-    prerequisites.apt(["update"], notes)  # type: ignore[arg-type]
+    prerequisites.apt(["update"], notes)
     assert len((apt / "calls").read_text().splitlines()) == 4
     assert len(notes.lines) == 1
     assert "lock" in notes.lines[0]
@@ -69,6 +73,39 @@ def test_only_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setattr(prerequisites, "PROGRAMS", {"sh": "dash", "no-such-program": "its-package"})
     monkeypatch.setattr(prerequisites, "FILES", {str(tmp_path): "here", str(tmp_path / "x"): "not-here"})
     assert prerequisites.missing() == ["its-package", "not-here"]
+
+
+@pytest.mark.parametrize(("kind", "besides"), [(Lab, []), (VmLab, ["an-emulator"])])
+def test_a_lab_asks_apt_once_for_all_that_it_and_its_depot_lack(
+    kind: type[Lab], besides: list[str], apt: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(apt / "state"))
+    (apt / "does").write_text('case "$*" in *" install "*) touch "${0%/*}/installed";; esac\n')
+    monkeypatch.setattr(prerequisites, "PROGRAMS", {"no-such-program": "its-package"})
+    monkeypatch.setattr(prerequisites, "VM_PROGRAMS", {"no-such-emulator": "an-emulator"})
+    monkeypatch.setattr(prerequisites, "FILES", {})
+    monkeypatch.setattr(prerequisites, "TUN", apt)
+    monkeypatch.setattr(prerequisites.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(prerequisites, "missing", once(prerequisites.missing, apt / "installed"))
+    monkeypatch.setattr(depot, "packages_needed", once(lambda: ["gcc", "its-package"], apt / "installed"))
+
+    def fetch(progress: Progress) -> None:
+        raise LookupError("as far as the depot")
+
+    monkeypatch.setattr(depot, "fetch", fetch)
+    notes = Notes()
+    with pytest.raises(LookupError, match="as far as the depot"):
+        kind("few").up(notes)
+    wanted = " ".join(sorted([*besides, "gcc", "its-package"]))
+    assert [line.split("--no-install-recommends ")[1] for line in (apt / "calls").read_text().splitlines()] == [
+        "update", f"install {wanted}",
+    ]  # fmt: skip
+    assert notes.lines == [f"installing on this computer with apt: {wanted}"]
+
+
+def once(lacking: Callable[..., list[str]], installed: Path) -> Callable[..., list[str]]:
+    """``lacking``, until ``installed`` is there."""
+    return lambda *words: [] if installed.exists() else lacking(*words)
 
 
 def test_an_ordinary_user_is_told_to_use_root(monkeypatch: pytest.MonkeyPatch) -> None:

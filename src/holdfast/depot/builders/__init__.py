@@ -46,7 +46,17 @@ PROGRAMS: dict[str, dict[str, str]] = {
         "zstd": "zstd",
         "tar": "tar",
     },
-    "tailscale": {"dpkg-deb": "dpkg", "apt-ftparchive": "apt-utils", "gpg": "gnupg"},
+    "tailscale": {"dpkg-deb": "dpkg"},
     "headscale": {},
 }
 """Programs (or files) a builder needs -> the Debian package that has them. Go comes as a wheel where it is missing."""
+OPENING: dict[str, dict[str, str]] = {".zst": {"zstd": "zstd"}, ".deb": {"dpkg-deb": "dpkg"}}
+"""What looking into an archive needs, by the end of its name: also into a vendor's."""
+SIGNING = {"apt-ftparchive": "apt-utils", "gpg": "gnupg", "gpg-agent": "gpg-agent"}
+"""What the signed repository around a package needs."""
+
+
+def programs(pin: Pin, *, built: bool) -> dict[str, str]:
+    """All that an artifact needs on its way into the depot, ``built`` here or fetched: program or file -> Debian package."""
+    found = dict(PROGRAMS[pin.builder]) if built else {}
+    return found | OPENING.get(Path(pin.filename).suffix, {}) | (SIGNING if pin.suites else {})
