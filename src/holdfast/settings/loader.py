@@ -19,8 +19,10 @@ from holdfast.settings.document import read_mapping
 from holdfast.settings.merge import merge, nested
 from holdfast.settings.workstation import NAME, Workstation
 
-# pyinfra takes the first two as groups: a host called so would mean many hosts. The others are the throw-away machines.
-RESERVED = {"all", "inventory", "lab", "test"}
+# The throw-away machines: of `up`, and of the tests' rungs.
+LABS = ("lab", "test", "driver", "vm")
+# pyinfra takes the first two as groups: a host called so would mean many hosts.
+RESERVED = {"all", "inventory", *LABS}
 
 
 class UnknownHost(SettingsError):

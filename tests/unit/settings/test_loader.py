@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from holdfast.cli import hosts as hosts_of_up
+from holdfast.cli import test_rungs
 from holdfast.errors import SettingsError
 from holdfast.paths import ROOT
-from holdfast.settings.loader import load, profiles, resolve, sites
+from holdfast.settings.loader import LABS, load, profiles, resolve, sites
 from holdfast.settings.merge import merge, nested
 
 BLOCK = {
@@ -107,7 +109,12 @@ def test_an_unknown_host_lists_the_known_ones(hosts: Any) -> None:
     assert "gpu-box" in caught.value.render()
 
 
-@pytest.mark.parametrize("name", ["all", "inventory", "lab", "test", "dual_3090", "Gpu Box", "-rf", "a" * 40])
+def test_a_host_cannot_be_called_like_a_throw_away_machine() -> None:
+    """`up`'s, and those of the rungs: while one runs, a host of its name would stop every command."""
+    assert set(LABS) == {hosts_of_up.LAB, *test_rungs.LABS.values()}
+
+
+@pytest.mark.parametrize("name", [*LABS, "all", "inventory", "dual_3090", "Gpu Box", "-rf", "a" * 40])
 def test_host_names_that_would_mean_something_else_are_refused(hosts: Any, name: str) -> None:
     hosts(f'"{name}": {{profile: cpu, login_user: ada}}\n')
     with pytest.raises(SettingsError) as caught:
