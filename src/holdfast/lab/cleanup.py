@@ -8,10 +8,12 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from holdfast.errors import HoldfastError
 from holdfast.lab import cgroups, footprint, network, processes, ssh, state, tree
 from holdfast.lab.layout import Layout, labs_dir
+from holdfast.paths import state_dir
 from holdfast.progress import QUIET, Progress
 
 LOCK_SECONDS = 900
@@ -63,6 +65,29 @@ def remove(layout: Layout) -> None:
         shutil.rmtree(layout.folder)
     if not state.names():
         footprint.release()
+
+
+def kept_logs(layout: Layout) -> Path:
+    """Where the logs of the last start that failed are."""
+    return state_dir() / "logs" / f"lab-{layout.name}"
+
+
+def keep_logs(layout: Layout, error: BaseException) -> None:
+    """Put the logs of a lab that is about to be removed where they stay, in place of those of an earlier failed start.
+
+    A HoldfastError names them there from now on. Raises OSError when they cannot be moved.
+    """
+    kept = kept_logs(layout)
+    if not layout.logs.is_dir():
+        return
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(kept, ignore_errors=True)
+    shutil.move(layout.logs, kept)
+    kept.chmod(0o700)  # as private as the lab's own folder, out of which they come
+    if isinstance(error, HoldfastError):
+        for part in ("message", "where", "fix"):
+            setattr(error, part, getattr(error, part).replace(str(layout.logs), str(kept)))
+        error.where = error.where or f"logs: {kept}"
 
 
 def _end_processes(layout: Layout, seconds: float = 10) -> None:

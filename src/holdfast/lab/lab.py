@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from holdfast import depot
 from holdfast.errors import HoldfastError
 from holdfast.lab import footprint, guest, machine, models, placement, prerequisites, servers, ssh, state, tree
 from holdfast.lab import layout as at
-from holdfast.lab.cleanup import lock, remove
+from holdfast.lab.cleanup import keep_logs, lock, remove
 from holdfast.lab.control import Control
 from holdfast.lab.layout import Layout
 from holdfast.lab.models import roles
@@ -46,7 +47,7 @@ class Lab:
         """Make the lab, or keep the one that lives (what has died in it is started again).
 
         ``models`` maps a role to a GGUF that is served in place of the tiny one. What a killed start has left is removed
-        first; a start that fails removes what it made. Raises HoldfastError.
+        first; a start that fails removes what it made, its logs excepted. Raises HoldfastError.
         """
         prerequisites.ensure(progress)
         with progress.phase("depot"):
@@ -64,7 +65,9 @@ class Lab:
             try:
                 making = _Making(self.layout, secrets.token_hex(8), self.release, progress)
                 return making.everything(models, self.binds, self.base, self.packages)
-            except BaseException:
+            except BaseException as error:
+                with suppress(OSError):
+                    keep_logs(self.layout, error)
                 remove(self.layout)
                 raise
 
