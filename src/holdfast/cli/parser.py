@@ -13,7 +13,7 @@ ABOUT = """\
 Holdfast turns a Linux machine with NVIDIA GPUs into a private AI workstation, and keeps it that way.
 
   ./holdfast up                 build a throw-away workstation here, check it, say how to get in
-  ./holdfast down               remove it; this computer is as it was
+  ./holdfast down               remove it; this computer is as it was, but for packages from apt
   ./holdfast init gpu-box       write the settings of a real machine into hosts.yml
   ./holdfast plan gpu-box       what would change there
   ./holdfast up gpu-box         make it so; again: 0 changes

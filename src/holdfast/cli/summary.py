@@ -126,7 +126,9 @@ def lines(
         out.append(f"as a phone: ip netns exec {data['namespaces']['phone']} curl {web['url']}")
     if data["built_here"]:
         names = ", ".join(f"{e['name']} {e['version']}" for e in data["built_here"])
-        out.append(f"built here, not the vendor's: {names} (no CUDA in it; refused on a machine with a GPU)")
+        cuda = any(e["name"] == "ollama" for e in data["built_here"])
+        refused = " (ollama: no CUDA in it; refused on a machine with a GPU)" if cuda else ""
+        out.append(f"built here, not the vendor's: {names}{refused}")
     out.append(
         "seconds:    " + ", ".join(f"{name} {spent:.1f}" for name, spent in data["seconds"].items() if spent >= 0.05)
     )

@@ -70,7 +70,7 @@ def run(args: argparse.Namespace, progress: Shown) -> Outcome:
         groups()
         if has_nvidia() and not hosts_file().exists():
             progress.note("this computer has an NVIDIA GPU: for itself, begin with ./holdfast init @local")
-            progress.note("now building a throw-away machine; nothing of this computer is changed")
+            progress.note("now building a throw-away machine; but for packages from apt, nothing of this computer is changed")
         if args.vm:
             state, accelerator = virtual.lab_up(args.release, progress, model_files(args.models))
         else:
@@ -87,19 +87,21 @@ def run(args: argparse.Namespace, progress: Shown) -> Outcome:
     checks = None
     if not args.no_verify:
         with progress.phase("verify"):
-            checks = verify.check(ws, progress, expect=state.models if state else {}, password=asker.given)
+            checks = verify.check(ws, progress, expect=verify.expected(name), password=asker.given)
     return finished(ws, state, result, seen, checks, progress)
 
 
 def host_of(args: argparse.Namespace) -> str:
-    """The named host; options that only a throw-away machine has are refused."""
+    """The named host; options for a throw-away machine that is yet to be made are refused, also for one that lives."""
     given = [
         option for option, value in (("--model", args.models), ("--release", args.release), ("--vm", args.vm)) if value
     ]
     name = hosts.chosen(args.host)
-    if given and name != hosts.LAB:
+    if given:
         raise HoldfastError(
-            f"{given[0]} is for the throw-away machine only", fix="leave out HOST, or the option", code=2
+            f"{given[0]} is for the throw-away machine only, which `up` makes where no HOST is named",
+            fix="leave out HOST, or the option",
+            code=2,
         )
     return name
 

@@ -21,8 +21,9 @@ from holdfast.settings.workstation import Workstation
 
 ABOUT = """\
 Checks on the machine itself what Holdfast promises: what listens where, who may read what, that the models answer and
-reach nothing, that the tailnet publishes one page and no more. It shares no code with what set the machine up, and
-changes nothing. Exit 1 when a promise is broken.
+reach nothing, that the tailnet publishes one page and no more. It has readers of its own, none of those that
+set the machine up; only the settings, and the least speed they ask for, come from the one loader. It changes nothing.
+Exit 1 when a promise is broken.
 
   ./holdfast verify gpu-box
   ./holdfast verify                 the throw-away machine, while it runs

@@ -6,11 +6,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from holdfast.cli import remote, up
+from holdfast.apply.result import Result
+from holdfast.cli import hosts, parser, remote, summary, up
 from holdfast.errors import HoldfastError
+from holdfast.lab import state
+from holdfast.progress import Quiet
 from holdfast.settings.loader import resolve, site
 
 BASE = {"profile": "cpu", "login_user": "ada"}
@@ -58,3 +63,71 @@ def test_an_ssh_config_that_knows_the_hosts_name(tmp_path: Path, monkeypatch: py
     for line in ("hostname 192.0.2.7", "user ada", "port 2222"):
         assert line in told.splitlines()
     assert remote.config_file(resolve(site("box", {**BASE, "local": True}, "hosts.yml"))) is None
+
+
+class Said(Quiet):
+    """A progress that keeps its lines."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """`up` without a machine: what the checks were told to expect."""
+    told: dict[str, Any] = {}
+    ws = resolve(site("box", BASE, "hosts.yml"))
+    monkeypatch.setattr(up.hosts, "chosen", lambda name: name)
+    monkeypatch.setattr(up.hosts, "settings", lambda name: ws)
+    monkeypatch.setattr(up, "groups", lambda: None)
+    monkeypatch.setattr(up, "Asker", lambda progress: SimpleNamespace(given=""))
+    monkeypatch.setattr(up.runner, "apply", lambda *words, **more: Result(operations=1))
+    monkeypatch.setattr(up.summary, "look", lambda ws: {})
+    monkeypatch.setattr(up.verify, "check", lambda ws, progress, **more: told.update(more))
+    monkeypatch.setattr(up, "finished", lambda *words: None)
+    monkeypatch.setattr(up, "log_of", lambda verb, name: Path("log"))
+    return told
+
+
+ARGS = {"values": [], "reboot": None, "models": [], "release": None, "vm": False, "no_verify": False}
+
+
+@pytest.mark.parametrize(
+    ("host", "says"), [(None, {"coder": "I am the coder"}), (hosts.LAB, {"coder": "I am the coder"}), ("box", {})]
+)
+def test_the_throw_away_machines_models_are_known_by_their_sentences_also_by_its_name(
+    host: str | None, says: dict[str, str], steps: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = SimpleNamespace(name=hosts.LAB, models={"coder": "I am the coder"})
+    monkeypatch.setattr(state, "running", lambda: [lab])
+    monkeypatch.setattr(up, "lab_up", lambda args, progress: lab)
+    monkeypatch.setattr(up, "has_nvidia", lambda: False)
+    up.run(SimpleNamespace(host=host, **ARGS), Said())  # type: ignore[arg-type]
+    assert steps["expect"] == says
+
+
+def test_packages_that_come_from_apt_are_not_denied(
+    steps: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(up, "has_nvidia", lambda: True)
+    monkeypatch.setenv("HOLDFAST_HOSTS", str(tmp_path / "none.yml"))
+    monkeypatch.setattr(up, "lab_up", lambda args, progress: SimpleNamespace(name=hosts.LAB, models={}))
+    progress = Said()
+    up.run(SimpleNamespace(host=None, **ARGS), progress)  # type: ignore[arg-type]
+    promise = next(note for note in progress.notes if "is changed" in note)
+    down = next(line for line in parser.ABOUT.splitlines() if "./holdfast down" in line)
+    assert "apt" in promise and "apt" in down
+
+
+@pytest.mark.parametrize(("name", "refused"), [("ollama", True), ("tailscale", False)])
+def test_only_an_ollama_that_was_built_here_is_said_to_be_refused(name: str, refused: bool) -> None:
+    ws = resolve(site("box", {**BASE, "instances": {}}, "hosts.yml"))
+    seen: dict[str, Any] = {"instances": {role: {"seconds": 0.1} for role in ws.instances}, "tailnet": {}}
+    data = summary.data(ws, None, Result(operations=1), seen, None, {})
+    data["built_here"] = [{"name": name, "version": "1.2", "sha256": ""}]
+    line = next(line for line in summary.lines(ws, data, Result(operations=1), seen, None) if "built here" in str(line))
+    assert f"{name} 1.2" in line
+    assert ("refused on a machine with a GPU" in line) == refused

@@ -74,11 +74,14 @@ def test_with_kvm_all_of_the_apply_meets_the_kernel_and_in_software_the_last_one
     assert bool(progress.notes) == (kind == "tcg")
 
 
-def test_a_named_host_is_not_made_virtual(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("host", ["gpu-box", up.hosts.LAB])
+@pytest.mark.parametrize("option", ["--vm", "--release", "--model"])
+def test_a_named_host_is_not_made_anew(host: str, option: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the throw-away machine by its name, either: it lives already, and the option would do nothing."""
     monkeypatch.setattr(up.hosts, "chosen", lambda name: name)
-    args: Any = SimpleNamespace(host="gpu-box", models=[], release=None, vm=True)
-    with pytest.raises(HoldfastError, match="--vm is for the throw-away machine only") as told:
-        up.host_of(args)
+    none = {"host": host, "models": [], "release": None, "vm": False}
+    given = {"--vm": {"vm": True}, "--release": {"release": "trixie"}, "--model": {"models": ["coder=my.gguf"]}}[option]
+    with pytest.raises(HoldfastError, match=f"{option} is for the throw-away machine only") as told:
+        up.host_of(SimpleNamespace(**none | given))  # type: ignore[arg-type]
     assert told.value.code == 2
-    args.vm = False
-    assert up.host_of(args) == "gpu-box"
+    assert up.host_of(SimpleNamespace(**none)) == host  # type: ignore[arg-type]
