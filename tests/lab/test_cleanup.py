@@ -14,7 +14,8 @@ import pytest
 
 from holdfast.lab import Lab, processes, snapshot, state, tree
 from holdfast.lab.layout import Layout
-from holdfast.paths import ROOT
+
+from .holdfast_command import environment
 
 NAME = "cut"
 # Runs Lab.up and kills itself (sys.argv[3]: the signal) at a phase, sys.argv[2] seconds after it began.
@@ -38,7 +39,7 @@ Lab("cut").up(Cut())
 
 def up_cut_off(phase: str, delay: float, number: int) -> int:
     """The status of a process that was killed while it made the lab."""
-    env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    env = environment()
     argv = [sys.executable, "-c", KILLED, phase, str(delay), str(int(number))]
     return subprocess.run(argv, env=env, capture_output=True, timeout=300, check=False).returncode
 
@@ -101,7 +102,7 @@ print(json.dumps(out))
 
 
 def test_the_first_lab_of_a_computer_after_a_killed_start(tmp_path: Path) -> None:
-    env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "XDG_STATE_HOME": str(tmp_path)}
+    env = environment(XDG_STATE_HOME=str(tmp_path))
     own_run = [
         "unshare",
         "--mount",
@@ -176,8 +177,7 @@ def test_a_tree_that_was_never_finished_is_made_again(
         "import sys\nfrom pathlib import Path\nfrom holdfast.lab import tree, processes\n"
         "tree.base('bookworm', env=processes.environment('aaaabbbbccccdddd'), log=Path(sys.argv[1]))"
     )
-    env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    maker = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "log")], env=env)
+    maker = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "log")], env=environment())
     making = tmp_path / "holdfast/trees" / f".making-{tree.cached('bookworm').name}"
     try:
         processes.wait_until("mmdebstrap begins", lambda: (making / "var/lib/dpkg").is_dir(), seconds=60)

@@ -9,11 +9,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
+from tests.waiting import until
 
 from holdfast.apply.run import environment
 from holdfast.errors import HoldfastError
@@ -50,10 +50,8 @@ def cut_at(machine: Any, operation: str, values: Mapping[str, Any]) -> None:
             os.close(descriptor)
     machine.settled = False
     assert done.returncode == -signal.SIGKILL, f"{operation} was not reached:\n{done.stdout[-1500:]}{done.stderr[-1500:]}"
-    end = time.monotonic() + 60
-    while machine.root("flock -n /run/holdfast-apply.lock echo free || true").strip() != "free":
-        assert time.monotonic() < end, "the lock of a killed apply stays"
-        time.sleep(0.2)
+    free = "flock -n /run/holdfast-apply.lock echo free || true"
+    until(lambda: machine.root(free).strip() == "free", "the lock of a killed apply stays")
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,11 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from tests.waiting import until
 
-from holdfast.lab import Lab
 from holdfast.paths import ROOT
 
 from .holdfast_command import as_json, environment, holdfast, marked, words
@@ -32,36 +32,30 @@ systemctl reset-failed ollama@coder.service || true
 """
 
 
-def as_root(workstation: Lab, script: str) -> str:
-    done = workstation.ssh(["sudo", "sh", "-s"], input=script)
-    assert done.returncode == 0, done.stderr
-    return str(done.stdout)
-
-
-def is_free(workstation: Lab) -> bool:
-    return "free" in as_root(workstation, "flock -n /run/holdfast-apply.lock echo free || true")
+def is_free(workstation: Any) -> bool:
+    return "free" in workstation.root("flock -n /run/holdfast-apply.lock echo free || true")
 
 
 @pytest.fixture
-def running(workstation: Lab) -> Iterator[subprocess.Popen[str]]:
+def running(workstation: Any) -> Iterator[subprocess.Popen[str]]:
     """`up`, caught in the middle of a command on the machine."""
-    as_root(workstation, _SLOW)
+    workstation.root(_SLOW)
     up = subprocess.Popen(
         words("up", workstation.name, "--no-verify"), cwd=ROOT, env=environment(), stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     try:
         there = "pgrep -af 'systemctl start ollama@coder' || true"
-        until(lambda: "start" in as_root(workstation, there), "up never came there", 120)
+        until(lambda: "start" in workstation.root(there), "up never came there", 120)
         yield up
     finally:
         if up.poll() is None:
             os.killpg(up.pid, signal.SIGKILL)
             up.wait()
-        as_root(workstation, _FAST)
+        workstation.root(_FAST)
 
 
-def test_ctrl_c_leaves_nothing_running_and_exits_130(workstation: Lab, running: subprocess.Popen[str]) -> None:
+def test_ctrl_c_leaves_nothing_running_and_exits_130(workstation: Any, running: subprocess.Popen[str]) -> None:
     assert marked(workstation), "the control: there is something to be ended"
     assert not is_free(workstation)
     # To up alone, as `kill -INT` does; in a terminal its child is in a group of its own and gets none either.
@@ -75,7 +69,7 @@ def test_ctrl_c_leaves_nothing_running_and_exits_130(workstation: Lab, running: 
 
 
 def test_a_second_operator_is_told_and_a_kill_leaves_nothing_running_either(
-    workstation: Lab, running: subprocess.Popen[str]
+    workstation: Any, running: subprocess.Popen[str]
 ) -> None:
     before = marked(workstation)
     second = holdfast("up", workstation.name, "--no-verify")
@@ -91,7 +85,7 @@ def test_a_second_operator_is_told_and_a_kill_leaves_nothing_running_either(
     until(lambda: is_free(workstation), "the lock is still held", 30)
 
 
-def test_after_all_that_the_next_one_makes_the_machine_right(workstation: Lab) -> None:
+def test_after_all_that_the_next_one_makes_the_machine_right(workstation: Any) -> None:
     changes = []
     for _ in range(2):
         done = holdfast("up", workstation.name, "--no-verify", "--json")

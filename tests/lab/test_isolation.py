@@ -13,19 +13,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import pytest
+from tests.lab.probe import PROBE, probe
+from tests.waiting import until
 
 from holdfast.lab import Lab
 from holdfast.lab.network import computer_addresses
 
 GREETING = "a service of this computer"
-# Prints what a server says within so many seconds; Python, because the bare machine has it and Debian's shell has no /dev/tcp.
-PROBE = (
-    "import socket,sys\n"
-    "try:\n"
-    " s=socket.create_connection((sys.argv[1],int(sys.argv[2])),float(sys.argv[3]));s.settimeout(float(sys.argv[3]))\n"
-    " s.sendall(b'GET / HTTP/1.0\\r\\n\\r\\n');print(s.recv(200))\n"
-    "except OSError as e: print('closed',e)\n"
-)
 SLIRP_HOST = "10.0.2.2"  # what user-mode networks usually translate to the computer's loopback
 SEES = ("workstation", "neighbour", "phone", "laptop", "control", "router")
 
@@ -47,14 +41,9 @@ def listening(address: str) -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-def probe(lab: Lab, node: str, address: str, port: int, seconds: float = 5) -> str:
-    argv = ["python3", "-", address, str(port), str(seconds)]
-    return lab.ssh(argv, input=PROBE).stdout if node == "workstation" else lab.run_in(node, argv, input=PROBE).stdout
-
-
 def is_closed(lab: Lab, node: str, address: str, port: int) -> bool:
     """Within a second: everything here is on one computer, and each of these has just reached something else."""
-    return "closed" in probe(lab, node, address, port, 1)
+    return probe(lab, node, address, port, 1).startswith("closed")
 
 
 def from_here(address: str, port: int, seconds: float = 5) -> str:
@@ -91,14 +80,11 @@ def test_the_loopback_probe_would_see_an_open_door() -> None:
     try:
         with listening("127.0.0.1") as port:
             inside = ["nsenter", f"--net=/proc/{holder.pid}/ns/net", "python3", "-", SLIRP_HOST, str(port), "3"]
-            for _ in range(30):
-                said = subprocess.run(
-                    inside, input=PROBE, capture_output=True, text=True, timeout=30, check=True
-                ).stdout
-                if GREETING in said:
-                    break
-                time.sleep(0.2)
-            assert GREETING in said
+
+            def said() -> str:
+                return subprocess.run(inside, input=PROBE, capture_output=True, text=True, timeout=30, check=True).stdout
+
+            until(lambda: GREETING in said(), "the listener answers", 30)
     finally:
         for process in (uplink, holder):
             process.kill()

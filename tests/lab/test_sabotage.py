@@ -6,7 +6,6 @@ and one more apply has nothing to do.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -25,6 +24,7 @@ from holdfast.settings import load
 sys.path.insert(0, str(ROOT))
 
 from tests.lab import sabotage
+from tests.lab.holdfast_command import environment
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def check(workstation: Any, folder: Path, checks: Sequence[str] = ()) -> dict[st
         [sys.executable, "-m", "pytest", *what, "-q", "-p", "no:cacheprovider", f"--junitxml={report}", f"--holdfast-host={name}",
          *verify.where(load(name), True), *(f"--expect={r}={s}" for r, s in verify.expected(name).items())],
         cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=900,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        env=environment(),
     )  # fmt: skip
     assert done.returncode in (0, 1), f"tests/verify could not be run:\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
     return outcomes(report)

@@ -8,32 +8,21 @@ from __future__ import annotations
 import json
 import shlex
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.lab.probe import probe
+from tests.waiting import until
 
 from holdfast.components.tailscale.operations import command_line
 from holdfast.components.tailscale.steps import Run, Want, join
 from holdfast.lab import Lab
 
-# Prints what a server says within 3 s, or why not. Python, because the bare machine has it.
-PROBE = (
-    "import socket,sys\n"
-    "try:\n"
-    " s=socket.create_connection((sys.argv[1],int(sys.argv[2])),3);s.settimeout(3)\n"
-    " s.sendall(b'GET / HTTP/1.0\\r\\n\\r\\n');print('open',s.recv(200))\n"
-    "except OSError as e: print('closed',e)\n"
-)
 # No door of Open WebUI's or of a model's may be open but the one that `tailscale serve` opens.
 CLOSED = (11434, 11435, 8080)
 WATCH = Path(__file__).with_name("argv_watch.py")
-
-
-def probe(machine: Lab, node: str, address: str, port: int) -> str:
-    return machine.run_in(node, ["python3", "-", address, str(port)], input=PROBE).stdout
 
 
 def get(machine: Lab, node: str, url: str) -> tuple[str, str]:
@@ -96,7 +85,7 @@ def test_nothing_of_it_from_the_lan(workstation: Lab, kind: str) -> None:
 def test_the_servers_are_there_to_be_reached(workstation: Lab) -> None:
     """The positive control of the closed ports: on the workstation itself each answers."""
     for port in CLOSED:
-        said = workstation.ssh(["python3", "-", "127.0.0.1", str(port)], input=PROBE).stdout
+        said = probe(workstation, "workstation", "127.0.0.1", port)
         assert said.startswith("open") and "200" in said, (port, said)
 
 
@@ -191,13 +180,7 @@ def test_the_key_is_in_no_argv_while_joining(workstation: Lab) -> None:
 
 def test_a_restarted_daemon_comes_back_by_itself(workstation: Lab, name: str) -> None:
     assert workstation.ssh(["sudo", "systemctl", "restart", "tailscaled"]).returncode == 0
-    code = "000"
-    for _ in range(60):
-        code, _ = get(workstation, "phone", f"http://{name}/ready")
-        if code == "200":
-            break
-        time.sleep(0.5)
-    assert code == "200"
+    until(lambda: get(workstation, "phone", f"http://{name}/ready")[0] == "200", "/ready from the phone")
 
 
 def test_the_key_file_here_is_for_its_owner_alone(workstation: Lab) -> None:
