@@ -25,11 +25,11 @@ Heard = Callable[[dict[str, Any]], object]
 
 
 class Provisioned(Lab):
-    """A lab whose workstation `./holdfast up` has provisioned; ``first``: what it said."""
+    """A lab whose workstation `./holdfast up` has provisioned; ``first``: what it said; ``was_bare``: to do so for the first time."""
 
-    def __init__(self, name: str, logs: Path, first: dict[str, Any]) -> None:
+    def __init__(self, name: str, logs: Path, first: dict[str, Any], was_bare: bool) -> None:
         super().__init__(name)
-        self.logs, self.first = logs, first
+        self.logs, self.first, self.was_bare = logs, first, was_bare
         self.settled = False
 
     @property
@@ -126,9 +126,10 @@ def lab() -> Iterator[Lab]:
 @pytest.fixture(scope="session")
 def workstation(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Provisioned:
     """The lab, provisioned once, as a person does it. A test that changes something leaves it converged: an apply at its end."""
+    was_bare = lab.ssh(["test", "-e", "/etc/holdfast"]).returncode != 0
     done = holdfast("up", "--json", HOLDFAST_LAB=lab.name, timeout=1200)
     assert done.returncode == 0, done.stderr[-3000:]
-    made = Provisioned(lab.name, tmp_path_factory.mktemp("applies"), as_json(done))
+    made = Provisioned(lab.name, tmp_path_factory.mktemp("applies"), as_json(done), was_bare)
     made.joined()
     made.settled = True
     return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -42,12 +43,14 @@ def test_what_runs_on_it(first: dict[str, Any], workstation: Any) -> None:
 
 def test_the_networks_beside_it_are_there(first: dict[str, Any], workstation: Any) -> None:
     assert {"neighbour", "phone", "laptop"} <= first["namespaces"].keys()
-    there = workstation.run_in("phone", ["ip", "netns", "identify", "self"])
-    assert there.stdout.strip() == first["namespaces"]["phone"]
+    for node in ("neighbour", "phone", "laptop"):
+        inside = workstation.run_in(node, ["stat", "-Lc", "%i", "/proc/self/ns/net"]).stdout
+        assert int(inside) == Path("/run/netns", first["namespaces"][node]).stat().st_ino
+        assert int(inside) != Path("/proc/self/ns/net").stat().st_ino
 
 
-def test_what_was_done_and_how_long_it_took(first: dict[str, Any]) -> None:
-    assert first["changes"] > 20, "a bare machine"
+def test_what_was_done_and_how_long_it_took(first: dict[str, Any], workstation: Any) -> None:
+    assert first["changes"] > 20 or not workstation.was_bare
     assert {"depot", "apply", "answers", "verify", "apply: Ollama", "apply: Open WebUI"} <= first["seconds"].keys()
     assert all(isinstance(spent, float | int) and spent >= 0 for spent in first["seconds"].values())
     assert {built["name"] for built in first["built_here"]} <= {"ollama", "tailscale", "headscale"}

@@ -55,7 +55,7 @@ def test_what_is_right_is_left_alone_and_what_is_not_is_repaired(here: Any) -> N
     here.root("systemctl stop ollama@coder")
     pending = here.ssh("cd checkout && ./holdfast plan @local --json", timeout=400)
     assert pending.returncode == 3, pending.stderr[-3000:]
-    assert json.loads(pending.stdout)["pending"] == ["Ollama | Run the coder"]
+    assert json.loads(pending.stdout)["pending"] == ["Ollama | Run the coder", "Ollama | Wait for the coder"]
     found = say(here, "up @local --no-verify")
     assert (found["host"]["name"], found["host"]["ssh_config"], found["changes"]) == (NAME, None, 1)
     assert here.state().models["coder"] in here.says("coder")
