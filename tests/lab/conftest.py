@@ -25,7 +25,7 @@ Heard = Callable[[dict[str, Any]], object]
 
 
 class Provisioned(Lab):
-    """A lab whose workstation `./holdfast up` has provisioned; ``first``: what it said; ``was_bare``: to do so for the first time."""
+    """A lab whose workstation `./holdfast up` has provisioned; ``first``: what it said then, ``was_bare``: of a bare machine."""
 
     def __init__(self, name: str, logs: Path, first: dict[str, Any], was_bare: bool) -> None:
         super().__init__(name)

@@ -1,4 +1,4 @@
-"""The lab's models in the real Ollama, and its own `pull` beside our fetcher.  Needs the depot's Ollama, no machine."""
+"""The lab's models in the real Ollama, and its own `pull` beside our fetcher.  Needs the depot's Ollama."""
 
 from __future__ import annotations
 
