@@ -12,7 +12,8 @@ import yaml
 from holdfast.errors import HoldfastError
 from holdfast.paths import hosts_file
 from holdfast.settings.inventory import groups
-from holdfast.settings.loader import load, sites
+from holdfast.settings.loader import load, resolve, sites
+from holdfast.settings.merge import merge, nested
 from holdfast.settings.workstation import Workstation
 
 # The throw-away machine that is meant where no host is named; another name makes another machine beside it.
@@ -68,6 +69,14 @@ def set_for(name: str, values: dict[str, Any]) -> None:
     """From here on the settings of this host have ``values`` over what its file says, in subprocesses too."""
     if values:
         os.environ["HOLDFAST_SET"] = json.dumps({"host": name, "values": values})
+
+
+def tried(lab: str, values: dict[str, Any]) -> None:
+    """Raises SettingsError for ``values`` that a throw-away machine cannot have: before anything of it is made."""
+    from holdfast.lab import site
+    from holdfast.lab.layout import Layout
+
+    resolve(merge({**site.block(Layout(lab), {}), "name": lab}, nested(values)), where="--set")
 
 
 def add_set(parser: argparse.ArgumentParser) -> None:

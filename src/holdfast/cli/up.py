@@ -68,6 +68,7 @@ def run(args: argparse.Namespace, progress: Shown) -> Outcome:
     state, accelerator = None, ""
     if args.host is None:
         groups()
+        hosts.tried(name, values)
         if has_nvidia() and not hosts_file().exists():
             progress.note("this computer has an NVIDIA GPU: for itself, begin with ./holdfast init @local")
             progress.note("now building a throw-away machine; but for packages from apt, nothing of this computer is changed")

@@ -77,7 +77,7 @@ class Control:
     @property
     def ca(self) -> Path:
         """The certificate that whoever joins must trust."""
-        return self.folder / "ca.pem"
+        return self.layout.authority
 
     def start(self) -> Process:
         """Start it and wait until it answers its own health check."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from holdfast import depot
 from holdfast.errors import HoldfastError
-from holdfast.lab import footprint, guest, machine, models, placement, prerequisites, servers, ssh, state, tree
+from holdfast.lab import footprint, guest, machine, models, placement, prerequisites, servers, site, ssh, state, tree
 from holdfast.lab import layout as at
 from holdfast.lab.cleanup import keep_logs, lock, remove
 from holdfast.lab.control import Control
@@ -138,7 +138,7 @@ class _Making:
         self.env = environment(nonce)
         self.control = Control(layout, nonce, depot.path("headscale"))
         self.programs = layout.folder / "tailscale"
-        self.auth_key = layout.folder / "workstation_auth_key"
+        self.auth_key = layout.auth_key
 
     def member(self, node: str) -> Member:
         return Member(self.layout, self.nonce, node, self.programs, self.control.ca)
@@ -232,7 +232,7 @@ class _Making:
             nonce=self.nonce,
             release=self.release,
             ssh_config=str(self.layout.ssh_config),
-            site=self._site(pins),
+            site=site.block(self.layout, pins),
             namespaces=self.layout.namespaces,
             lan={"ipv4": at.WORKSTATION4, "ipv6": at.WORKSTATION6, "link_local": at.WORKSTATION_LINK_LOCAL},
             tailnet={
@@ -241,22 +241,3 @@ class _Making:
             processes=processes,
             models=says,
         )  # fmt: skip
-
-    def _site(self, pins: dict[str, str]) -> dict[str, Any]:
-        return {
-            "profile": "dual_3090",
-            "ssh": {
-                "user": at.LOGIN_USER, "key_file": str(self.layout.ssh_key),
-                "config_file": str(self.layout.ssh_config),
-            },
-            "login_user": at.LOGIN_USER,
-            # The profile names the cards; here they have addresses at which there is nothing.
-            "gpus": {"left": "01:00.0", "right": "21:00.0"},
-            "require_gpu": False,
-            # Without cards the servers take turns all the same, on the cards' names: as on a real machine, only sooner.
-            "ollama": {"lease_min_hold_s": 2},
-            "depot": at.DEPOT_URL,
-            "models": {"registry": at.MODELS_URL, "pins": pins},
-            "base": {"ca_certificates": [str(self.control.ca)]},
-            "tailscale": {"login_server": at.CONTROL_URL, "auth_key": {"file": str(self.auth_key)}},
-        }  # fmt: skip

@@ -102,6 +102,16 @@ class Layout:
         return self.folder / "control"
 
     @property
+    def authority(self) -> Path:
+        """The certificate that whoever joins the tailnet must trust."""
+        return self.control / "ca.pem"
+
+    @property
+    def auth_key(self) -> Path:
+        """With which the workstation joins."""
+        return self.folder / "workstation_auth_key"
+
+    @property
     def models(self) -> Path:
         """What the model registry serves."""
         return self.folder / "models"

@@ -22,7 +22,7 @@ def groups() -> dict[str, Any]:
         ws = usable(resolve(site))
         address = "@local" if ws.local else name
         if not ws.local:
-            require_text(ws)
+            require_files(ws)
         everyone.append((address, {"site": site, **connection(ws)}))
         by_profile.setdefault(ws.profile, []).append(address)
         if ws.local:
@@ -31,8 +31,15 @@ def groups() -> dict[str, Any]:
     return {"all": everyone, **by_profile}
 
 
-def require_text(ws: Workstation) -> None:
-    """Raises SettingsError for an ssh_config that is no UTF-8: ssh reads it, and pyinfra (paramiko) ends with a traceback."""
+def require_files(ws: Workstation) -> None:
+    """Raises SettingsError for a key that is not there, and for an ssh_config that is no UTF-8: ssh reads it, and pyinfra
+    (paramiko) ends with a traceback."""
+    key = ws.ssh.key_file
+    if key and not Path(key).expanduser().is_file():
+        raise SettingsError(
+            f"{key!r:.200} is no file", where=f"{ws.name}.ssh.key_file", allowed="a private key on this computer",
+            fix="name the key that you log in with, or leave key_file out: then ssh's own choice is taken",
+        )  # fmt: skip
     file = Path(ws.ssh.config_file or "~/.ssh/config").expanduser()
     try:
         file.read_text("utf-8")

@@ -13,6 +13,7 @@ import pytest
 
 from holdfast.apply.result import Result
 from holdfast.cli import hosts, parser, remote, summary, up
+from holdfast.cli.main import build
 from holdfast.errors import HoldfastError
 from holdfast.lab import state
 from holdfast.progress import Quiet
@@ -131,3 +132,53 @@ def test_only_an_ollama_that_was_built_here_is_said_to_be_refused(name: str, ref
     line = next(line for line in summary.lines(ws, data, Result(operations=1), seen, None) if "built here" in str(line))
     assert f"{name} 1.2" in line
     assert ("refused on a machine with a GPU" in line) == refused
+
+
+class Begun(Exception):
+    """A throw-away machine would be made now."""
+
+
+@pytest.fixture
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A computer without hosts.yml and without a lab; the notes of `up`, which ends when it begins to make one."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setenv("HOLDFAST_HOSTS", str(tmp_path / "hosts.yml"))
+    monkeypatch.delenv("HOLDFAST_SET", raising=False)
+
+    def begins(*_: Any) -> None:
+        raise Begun
+
+    monkeypatch.setattr(up, "lab_up", begins)
+    return []
+
+
+def bare_up(notes: list[str], *words: str) -> None:
+    class Notes(Quiet):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+    up.run(build("up").parse_args(["up", *words]), Notes())  # type: ignore[arg-type]
+
+
+def test_a_wrong_value_is_told_before_anything_of_a_throw_away_machine_is_made(bare: list[str]) -> None:
+    with pytest.raises(HoldfastError, match="contxt") as told:
+        bare_up(bare, "--set", "instances.coder.contxt=1")
+    assert told.value.code == 2 and "context" in told.value.fix
+    with pytest.raises(Begun):
+        bare_up(bare, "--set", "instances.coder.context=8192")
+
+
+@pytest.mark.parametrize("has_gpu", [True, False])
+def test_a_computer_with_a_gpu_is_told_what_a_bare_up_makes(
+    has_gpu: bool, bare: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(up, "has_nvidia", lambda: has_gpu)
+    with pytest.raises(Begun):
+        bare_up(bare)
+    said = " ".join(bare)
+    assert ("./holdfast init @local" in said and "throw-away machine" in said) == has_gpu, said
+    bare.clear()
+    (tmp_path / "hosts.yml").write_text("{}")
+    with pytest.raises(Begun):
+        bare_up(bare)
+    assert bare == [], "who has a hosts.yml knows"

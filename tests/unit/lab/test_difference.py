@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from holdfast.lab import lab as module
+from holdfast.lab import site
 from holdfast.lab.layout import Layout
 from holdfast.paths import ROOT
-from holdfast.progress import QUIET
 from holdfast.settings import Workstation
 from holdfast.settings.loader import resolve
 
@@ -49,10 +48,8 @@ def real() -> Workstation:
 def made(monkeypatch: pytest.MonkeyPatch) -> Workstation:
     """The settings that a lab called "lab" gives its workstation, without one running."""
     monkeypatch.setenv("XDG_STATE_HOME", "/state")
-    monkeypatch.setattr(module.depot, "path", lambda name: Path("/depot", name))
     pins = {"qwen2.5-coder:32b": "sha256:" + "1" * 64, "deepseek-r1:70b": "sha256:" + "2" * 64}
-    site = module._Making(Layout("lab"), "0" * 16, "bookworm", QUIET)._site(pins)
-    return resolve({**site, "name": "lab"})
+    return resolve({**site.block(Layout("lab"), pins), "name": "lab"})
 
 
 def test_the_difference_is_the_committed_one(real: Workstation, made: Workstation) -> None:

@@ -14,30 +14,30 @@ from holdfast.lab.processes import Process
 
 
 def test_a_detached_process_lives_until_it_is_killed(tmp_path: Path) -> None:
-    process = processes.start("sleeper", ["sleep", "60"], nonce="unit-1", log=tmp_path / "log")
+    process = processes.start("sleeper", ["sleep", "60"], nonce=f"unit-{os.getpid()}-1", log=tmp_path / "log")
     assert processes.alive(process)
     assert os.getsid(process.pid) == process.pid
-    assert processes.of_nonce("unit-1") == [process.pid]
+    assert processes.of_nonce(f"unit-{os.getpid()}-1") == [process.pid]
     processes.kill([process.pid])
     processes.wait_until("it ends", lambda: not processes.alive(process), seconds=5)
-    assert processes.of_nonce("unit-1") == []
+    assert processes.of_nonce(f"unit-{os.getpid()}-1") == []
 
 
 def test_children_are_found_by_the_nonce_they_inherit(tmp_path: Path) -> None:
-    process = processes.start("parent", ["sh", "-c", "sleep 60 & wait"], nonce="unit-2", log=tmp_path / "log")
-    processes.wait_until("both run", lambda: len(processes.of_nonce("unit-2")) == 2, seconds=5)
+    process = processes.start("parent", ["sh", "-c", "sleep 60 & wait"], nonce=f"unit-{os.getpid()}-2", log=tmp_path / "log")
+    processes.wait_until("both run", lambda: len(processes.of_nonce(f"unit-{os.getpid()}-2")) == 2, seconds=5)
     os.kill(process.pid, signal.SIGKILL)
-    processes.wait_until("the child is left", lambda: len(processes.of_nonce("unit-2")) == 1, seconds=5)
-    processes.kill(processes.of_nonce("unit-2"))
-    processes.wait_until("none is left", lambda: not processes.of_nonce("unit-2"), seconds=5)
+    processes.wait_until("the child is left", lambda: len(processes.of_nonce(f"unit-{os.getpid()}-2")) == 1, seconds=5)
+    processes.kill(processes.of_nonce(f"unit-{os.getpid()}-2"))
+    processes.wait_until("none is left", lambda: not processes.of_nonce(f"unit-{os.getpid()}-2"), seconds=5)
     processes.reap([process.pid])
 
 
 def test_a_longer_nonce_is_another_nonce(tmp_path: Path) -> None:
-    process = processes.start("sleeper", ["sleep", "60"], nonce="unit-33", log=tmp_path / "log")
+    process = processes.start("sleeper", ["sleep", "60"], nonce=f"unit-{os.getpid()}-33", log=tmp_path / "log")
     try:
-        assert processes.of_nonce("unit-3") == []
-        assert processes.of_nonce("unit-33") == [process.pid]
+        assert processes.of_nonce(f"unit-{os.getpid()}-3") == []
+        assert processes.of_nonce(f"unit-{os.getpid()}-33") == [process.pid]
     finally:
         processes.kill([process.pid])
 

@@ -1,4 +1,4 @@
-"""An ssh_config that pyinfra could not read is an error of the settings, before anything is connected."""
+"""An ssh_config or a key that pyinfra could not read is an error of the settings, before anything is connected."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.errors import SettingsError
-from holdfast.settings.inventory import require_text
+from holdfast.settings.inventory import require_files
 from holdfast.settings.loader import resolve
 
 BLOCK = {"name": "box", "profile": "dual_3090", "login_user": "ada", "gpus": {"left": "01:00.0", "right": "21:00.0"}}
@@ -19,10 +19,20 @@ def test_a_byte_that_is_no_utf8_is_told_with_its_line(tmp_path: Path, monkeypatc
     (tmp_path / ".ssh").mkdir()
     for place, block in ((file, {**BLOCK, "ssh": {"config_file": str(file)}}), (tmp_path / ".ssh/config", BLOCK)):
         place.write_bytes("Host box\n  User ädä\n".encode())
-        require_text(resolve(block))
+        require_files(resolve(block))
         place.write_bytes("Host box\n  User ädä\n".encode("latin-1"))
         with pytest.raises(SettingsError) as told:
-            require_text(resolve(block))
+            require_files(resolve(block))
         assert f"{place}, line 2" in told.value.message and "0xe4" in told.value.message and "line 2" in told.value.fix
         place.unlink()
-        require_text(resolve(block))
+        require_files(resolve(block))
+
+
+def test_a_key_that_is_not_there_is_told_as_such(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    block = {**BLOCK, "ssh": {"key_file": str(key)}}
+    with pytest.raises(SettingsError) as told:
+        require_files(resolve(block))
+    assert str(key) in told.value.message and told.value.where == "box.ssh.key_file" and told.value.fix
+    key.touch()
+    require_files(resolve(block))
