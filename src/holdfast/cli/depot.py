@@ -96,6 +96,8 @@ def listing(args: argparse.Namespace, progress: Progress) -> Outcome:
     for pin in lock.load().values():
         entry = entries.get(pin.name)
         there = f"{entry.version}, {entry.origin}, {mib(entry.size)}" if entry else "not in the depot"
+        if entry and (gone := [name for name in entry.files() if not (depot.root() / name).exists()]):
+            there = f"recorded, but {', '.join(gone)} is gone (./holdfast depot fetch {pin.name})"
         if not pin.file:
             there = "only taken from the vendor"
         release = f"sha256:{pin.sha256}" if pin.sha256 else lock.UNVERIFIED

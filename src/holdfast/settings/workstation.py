@@ -29,7 +29,10 @@ NAME = r"^[a-z][a-z0-9_-]{0,30}$"
 
 def _depot(value: str) -> str:
     if value and not re.match(r"^(https?://[^\s]+|/[^\s]*)$", value):
-        raise ValueError("not a depot; an absolute path on the machine or an http(s) URL")
+        raise ValueError(
+            "not a depot; an absolute path on the machine or an http(s) URL"
+            f"{FIX}write depot: /mnt/usb/holdfast-depot, or depot: http://nas.lan:8000"
+        )
     return (value if value.startswith("/") else no_account(value)).rstrip("/")
 
 
