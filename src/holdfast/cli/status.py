@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -15,17 +14,18 @@ from typing import Any
 
 from rich.table import Table
 
-from holdfast.cli import driver, hosts
+from holdfast.apply.variables import Ask
+from holdfast.cli import driver, hosts, reading
 from holdfast.cli.findings import Finding, findings
 from holdfast.cli.outcome import Outcome
 from holdfast.cli.parser import add_host
+from holdfast.cli.password import Asker
 from holdfast.cli.show import Shown, mib
 from holdfast.components.models.facts import missing
 from holdfast.components.models.files import UNIT
 from holdfast.components.models.operations import progress as transfer
 from holdfast.components.models.operations import verdict
 from holdfast.errors import HoldfastError
-from holdfast.paths import ROOT
 from holdfast.settings.workstation import Workstation
 
 ABOUT = """\
@@ -55,10 +55,11 @@ def run(args: argparse.Namespace, progress: Shown) -> Outcome:
     if args.facts:
         return replayed(Path(args.facts))
     ws = hosts.settings(hosts.chosen(args.host))
+    ask = Asker(progress)
     with progress.phase("look"):
-        found = read(ws)
+        found = read(ws, ask)
     if args.watch:
-        found = watch(ws, found, progress)
+        found = watch(ws, found, progress, ask)
     wrong = findings(ws.name, found, require_gpu=ws.require_gpu, tailnet=ws.tailscale.enabled)
     data = {"host": ws.name, **found, "findings": [asdict(finding) for finding in wrong]}
     return Outcome(data, screen(ws, found, wrong), 1 if wrong else 0)
@@ -79,10 +80,9 @@ def told(wrong: list[Finding]) -> list[str]:
     return [*out, f"{len(wrong)} findings" if wrong else "nothing is wrong"]
 
 
-def read(ws: Workstation) -> dict[str, Any]:
+def read(ws: Workstation, ask: Ask) -> dict[str, Any]:
     """What holdfast.cli.facts prints. Raises HoldfastError."""
-    words = [sys.executable, "-m", "holdfast.cli.facts", ws.name]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, errors="replace")
+    done = reading.asked([sys.executable, "-m", "holdfast.cli.facts", ws.name], ws.name, ask)
     try:
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
@@ -97,7 +97,9 @@ def read(ws: Workstation) -> dict[str, Any]:
     return found
 
 
-def watch(ws: Workstation, found: dict[str, Any], progress: Shown, every_s: float = WATCH_S) -> dict[str, Any]:
+def watch(
+    ws: Workstation, found: dict[str, Any], progress: Shown, ask: Ask, every_s: float = WATCH_S
+) -> dict[str, Any]:
     """Show the puller's progress until it has ended; a connection that is lost is made again. The last look."""
     lost, quiet = "", 0.0
     with progress.phase("models"):
@@ -110,7 +112,7 @@ def watch(ws: Workstation, found: dict[str, Any], progress: Shown, every_s: floa
             time.sleep(every_s)
             quiet += every_s
             try:
-                found, lost = read(ws), ""
+                found, lost = read(ws, ask), ""
             except HoldfastError as error:
                 if error.message != lost:
                     progress.note(f"{error.message}; trying again")

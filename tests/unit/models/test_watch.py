@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from holdfast.apply.run import no_password
 from holdfast.cli import status
 from holdfast.cli.findings import findings
 from holdfast.cli.show import Shown
@@ -38,7 +39,7 @@ def look(state_of: str, active: str, **pull: Any) -> dict[str, Any]:
 def watched(looks: list[Any], monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, Any], list[Any]]:
     rest: Iterator[Any] = iter(looks[1:])
 
-    def read(ws: Any) -> Any:
+    def read(ws: Any, ask: Any) -> Any:
         found = next(rest)
         if isinstance(found, Exception):
             raise found
@@ -48,7 +49,7 @@ def watched(looks: list[Any], monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str
     seen = Seen()
     gpus = {"left": "01:00.0", "right": "21:00.0"}
     ws = resolve({"name": "box", "profile": "dual_3090", "login_user": "ada", "gpus": gpus})
-    last = status.watch(ws, looks[0], seen, every_s=0.001 if len(looks) > 1 else 5)
+    last = status.watch(ws, looks[0], seen, no_password, every_s=0.001 if len(looks) > 1 else 5)
     assert next(rest, None) is None, "it has looked as often as it should"
     return last, seen.told
 
