@@ -16,8 +16,8 @@ from holdfast.errors import HoldfastError
 from holdfast.paths import cache_dir
 
 ABOUT = """\
-Runs the tests of Holdfast and goes on after a red one. What needs no machine runs beside the rung that builds one, called
-`test`, and removes it again; each line says which rung it is of. hosts.yml is not read.
+Runs the tests of Holdfast and goes on after a red one. The rungs that keep a machine run beside the others, and remove it
+again; each line says which rung it is of. hosts.yml is not read.
 
   ./holdfast test                    everything but what is said to be unfinished
   ./holdfast test --rung unit        only what needs neither a machine nor a server

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, TextIO
 
-from holdfast.cli.test_rungs import LABS, Rung
+from holdfast.cli.test_rungs import LONG, Rung
 from holdfast.paths import ROOT, state_dir
 
 
@@ -24,14 +24,14 @@ def environment(soak: int) -> dict[str, str]:
 
 
 def lanes(rungs: Sequence[Rung], soak: int = 0) -> list[list[Rung]]:
-    """What runs side by side: those that build a machine wait for it half of their time, and the others need none.
+    """What runs side by side: the long ones wait for their machines half of their time, and the others need none of these.
 
     Within a lane one after the other. All in one where there is one processor, and for a soak: what is repeated that often is
     measured, too.
     """
     if soak or os.cpu_count() == 1:
         return [list(rungs)]
-    two = [[rung for rung in rungs if (rung.name in LABS) == machine] for machine in (False, True)]
+    two = [[rung for rung in rungs if (rung.name in LONG) == long] for long in (False, True)]
     return [lane for lane in two if lane]
 
 

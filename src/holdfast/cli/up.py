@@ -26,6 +26,7 @@ Run it again at any time: what is right already is not touched.
 
   ./holdfast up                                   a throw-away machine on this computer, from real parts
   ./holdfast up --vm                              the same with a kernel of its own, in qemu
+  HOLDFAST_LAB=second ./holdfast up               another one beside it; so, too, before down, plan, status, verify
   ./holdfast up gpu-box                           the host gpu-box of hosts.yml, over SSH
   ./holdfast up @local                            this computer: the host of hosts.yml with `local: true`
   ./holdfast up gpu-box --set instances.coder.context=8192      another value, for this once

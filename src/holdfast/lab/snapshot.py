@@ -10,14 +10,14 @@ import json
 import re
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from holdfast.lab import cgroups
+from holdfast.lab import cgroups, state
 from holdfast.lab.footprint import SHARED
 from holdfast.lab.layout import NONCE_VARIABLE, Layout, labs_dir
 from holdfast.lab.processes import identity
-from holdfast.lab.state import LabState
 from holdfast.lab.tree import trees_dir
 
 Snapshot = dict[str, list[str]]
@@ -28,11 +28,32 @@ _MARK = re.compile(f"{NONCE_VARIABLE}=[0-9a-f]{{16}}".encode())
 _ROUTE = ("type", "dst", "gateway", "dev", "table", "protocol", "scope", "prefsrc", "metric")
 
 
-def take(beside: Sequence[LabState] = ()) -> Snapshot:
+@dataclass(frozen=True)
+class Other:
+    """Another lab, which lives, begins or ends meanwhile."""
+
+    name: str
+    nonce: str
+
+
+def others(own: str) -> list[Other]:
+    """All labs of this user but ``own``, whole or not."""
+    return [Other(name, state.nonce(name)) for name in state.names() if name != own]
+
+
+def take(beside: Sequence[Other] = ()) -> Snapshot:
     """Processes of labs, namespaces, mounts, links, addresses, routes, sysctls, firewall, control groups, files.
 
-    ``beside``: other labs that live meanwhile; which processes they have just then is left out.
+    What carries the name or the nonce of a lab ``beside`` is left out; so is, where there is one, what labs share.
     """
+    found = _everything(beside)
+    names = "|".join(re.escape(other.name) for other in beside)
+    theirs = re.compile(rf"(\bhf-|/labs/|/run/holdfast/)({names})(?![a-z0-9])") if names else None
+    named = ("namespaces", "mounts", "control groups", "files")
+    return found | {part: [item for item in found[part] if not (theirs and theirs.search(item))] for part in named}
+
+
+def _everything(beside: Sequence[Other]) -> Snapshot:
     return {
         "processes": _processes(beside),
         "namespaces": sorted(p.name for p in _entries("/run/netns")) + sorted(str(p) for p in _entries("/etc/netns")),
@@ -46,7 +67,7 @@ def take(beside: Sequence[LabState] = ()) -> Snapshot:
         "sysctls": _sysctls(),
         "nft": _text(["nft", "list", "ruleset"]),
         "control groups": _control_groups(),
-        "files": _files(),
+        "files": _files(shared=not beside),
     }  # fmt: skip
 
 
@@ -90,12 +111,12 @@ def _sysctls() -> list[str]:
     return sorted(_text(["sysctl", "-a", "-e", "-r", r"^net\.ipv[46]\.(ip_forward|conf\.)"]))
 
 
-def _processes(beside: Sequence[LabState]) -> list[str]:
+def _processes(beside: Sequence[Other]) -> list[str]:
     """Every process that carries any lab's nonce, lives in a lab's network or group, or names a lab's folder."""
     here = [p.name for p in _entries("/run/netns") if p.name.startswith("hf-")]
     inside = _netns(here)
     left_out = [
-        (f"{NONCE_VARIABLE}={lab.nonce}".encode(), _netns(list(lab.namespaces.values())), Layout(lab.name))
+        (f"{NONCE_VARIABLE}={lab.nonce}".encode(), _netns(list(Layout(lab.name).namespaces.values())), Layout(lab.name))
         for lab in beside
     ]
     found = []
@@ -128,8 +149,8 @@ def _control_groups() -> list[str]:
     return sorted(str(p) for root in cgroups.hierarchies(mountinfo) for p in root.glob("hf-*"))
 
 
-def _files() -> list[str]:
-    found = [folder for folder in SHARED if Path(folder).exists()]
+def _files(shared: bool) -> list[str]:
+    found = [folder for folder in SHARED if shared and Path(folder).exists()]
     found += [str(p) for folder in ("/run/holdfast", "/run/systemd/nspawn") for p in _entries(folder)]
     found += [str(p) for p in _entries(str(labs_dir()))]
     found += [str(p) for p in trees_dir().glob(".making-*")]

@@ -17,7 +17,8 @@ def test_a_detached_process_lives_until_it_is_killed(tmp_path: Path) -> None:
     process = processes.start("sleeper", ["sleep", "60"], nonce=f"unit-{os.getpid()}-1", log=tmp_path / "log")
     assert processes.alive(process)
     assert os.getsid(process.pid) == process.pid
-    assert processes.of_nonce(f"unit-{os.getpid()}-1") == [process.pid]
+    # Not at once: until it is the program that was asked for, it is a copy of this one.
+    processes.wait_until("it is found", lambda: processes.of_nonce(f"unit-{os.getpid()}-1") == [process.pid], seconds=5)
     processes.kill([process.pid])
     processes.wait_until("it ends", lambda: not processes.alive(process), seconds=5)
     assert processes.of_nonce(f"unit-{os.getpid()}-1") == []
@@ -36,8 +37,8 @@ def test_children_are_found_by_the_nonce_they_inherit(tmp_path: Path) -> None:
 def test_a_longer_nonce_is_another_nonce(tmp_path: Path) -> None:
     process = processes.start("sleeper", ["sleep", "60"], nonce=f"unit-{os.getpid()}-33", log=tmp_path / "log")
     try:
+        processes.wait_until("it is found", lambda: processes.of_nonce(f"unit-{os.getpid()}-33") == [process.pid], seconds=5)
         assert processes.of_nonce(f"unit-{os.getpid()}-3") == []
-        assert processes.of_nonce(f"unit-{os.getpid()}-33") == [process.pid]
     finally:
         processes.kill([process.pid])
 

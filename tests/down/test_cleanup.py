@@ -1,4 +1,7 @@
-"""`down` leaves this computer as it was: after a whole life, and after `up` was killed in the middle of any step."""
+"""`down` leaves this computer as it was: after a whole life, and after `up` was killed in the middle of any step.
+
+The lab is made by these tests alone; one of another rung may live, begin and end meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from tests.lab.holdfast_command import environment
 
 from holdfast.lab import Lab, processes, snapshot, state, tree
 from holdfast.lab.layout import Layout
-
-from .holdfast_command import environment
 
 NAME = "cut"
 # Runs Lab.up and kills itself (sys.argv[3]: the signal) at a phase, sys.argv[2] seconds after it began.
@@ -44,18 +46,14 @@ def up_cut_off(phase: str, delay: float, number: int) -> int:
     return subprocess.run(argv, env=env, capture_output=True, timeout=300, check=False).returncode
 
 
-def others() -> list[state.LabState]:
-    return [found for found in state.running() if found.name != NAME]
-
-
 def difference(before: snapshot.Snapshot) -> str:
-    return "\n".join(snapshot.difference(before, snapshot.take(others())))
+    return "\n".join(snapshot.difference(before, snapshot.take(snapshot.others(NAME))))
 
 
 @pytest.fixture
 def before() -> snapshot.Snapshot:
     Lab(NAME).down()
-    taken = snapshot.take(others())
+    taken = snapshot.take(snapshot.others(NAME))
     assert taken["links"], "the snapshot sees links"
     assert taken["routes"], "the snapshot sees routes"
     assert taken["sysctls"], "the snapshot sees sysctls"
@@ -85,7 +83,7 @@ def test_down_after_up_was_killed(before: snapshot.Snapshot, phase: str, delay: 
 FIRST = """
 import json, subprocess, sys
 from holdfast.lab import Lab, processes, snapshot, state
-beside = [state.LabState(**found) for found in json.loads(sys.argv[2])]  # labs that live in the other /run
+beside = [snapshot.Other(**found) for found in json.loads(sys.argv[2])]  # labs that live in the other /run
 lab, before, out = Lab("cut"), snapshot.take(beside), {}
 subprocess.run([sys.executable, "-c", sys.argv[1], "lab: tailnet", "0.5", "9"])
 killed = state.nonce("cut")
@@ -112,7 +110,7 @@ def test_the_first_lab_of_a_computer_after_a_killed_start(tmp_path: Path) -> Non
         'mount -t tmpfs tmpfs /run && exec "$@"',
         "sh",
     ]
-    argv = [*own_run, sys.executable, "-c", FIRST, KILLED, json.dumps([asdict(found) for found in others()])]
+    argv = [*own_run, sys.executable, "-c", FIRST, KILLED, json.dumps([asdict(found) for found in snapshot.others(NAME)])]
     done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
