@@ -17,6 +17,7 @@ import pytest
 # The helpers beside this file are imported as tests.verify.…, from wherever pytest was started.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from tests.verify.cards import require
 from tests.verify.machine import Listeners, Machine, Shape
 
 if TYPE_CHECKING:
@@ -140,8 +141,11 @@ def node(machine: Machine, shape: Shape) -> Iterator[dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def cards(machine: Machine, shape: Shape) -> dict[str, Any]:
-    """NVIDIA cards and driver; skips where there is no card and none is required."""
-    found = machine.look("nvidia")
-    if not found["cards"] and not shape.require_gpu:
-        pytest.skip("no NVIDIA GPU on this machine (require_gpu: false)")
+    """NVIDIA cards and driver. Where there is no card at all it skips if none is required, else each check that needs one fails.
+    """
+    found: dict[str, Any] = machine.look("nvidia")
+    if not found["cards"]:
+        if not shape.require_gpu:
+            pytest.skip("no NVIDIA GPU on this machine (require_gpu: false)")
+        require(found, shape)
     return found

@@ -111,7 +111,10 @@ class Machine:
         line = f"import base64,zlib;exec(zlib.decompress(base64.b64decode('{source}')))"
         done = self.host.run(f": holdfast verify, look {name}; /usr/bin/python3 -I -c %s %s", line, json.dumps(given))
         if done.rc != 0:
-            pytest.fail(f"look/{name}.py ended with status {done.rc} on the machine:\n{done.stderr[-3000:]}", pytrace=False)
+            # A traceback's last line says what is wrong; what is cut off of a long reason is its end.
+            last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            said = f"look/{name}.py ended with status {done.rc} on the machine: {last}"
+            pytest.fail(f"{said}\n{done.stderr[-3000:]}", pytrace=False)
         return json.loads(done.stdout)
 
 

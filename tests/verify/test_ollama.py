@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.verify.cards import require, uuids
 from tests.verify.environment import NEVER, wrong
 from tests.verify.locks import artifact_version, members
 from tests.verify.machine import Listeners, Machine, Shape, assert_confined, assert_on_cards
@@ -195,14 +196,14 @@ def test_all_of_the_model_is_on_the_cards(answers: dict[str, Any], shape: Shape,
     lasting = staying(shape)
     for role in lasting:
         if shape.instances[role].gpus:
+            require(cards, shape, role)
             assert_on_cards(role, shape.instances[role].model, answers[role]["loaded"]["json"].get("models", []))
     left_out(shape, lasting)
 
 
 def test_servers_see_exactly_their_cards(units: dict[str, Any], shape: Shape, cards: dict[str, Any]) -> None:
-    uuid_of = {row["address"]: row["uuid"] for row in cards["smi"]}
-    for role, instance in shape.instances.items():
-        wanted = ",".join(uuid_of[shape.gpus[name]] for name in instance.gpus)
+    for role in shape.instances:
+        wanted = ",".join(uuids(cards, shape, role))
         environment = units[f"ollama@{role}.service"]["environment"]
         found = environment.get("CUDA_VISIBLE_DEVICES")
         assert environment.get("HOLDFAST_GPUS") == wanted, f"ollama@{role} supervised by {environment.get('HOLDFAST_GPUS')}"

@@ -10,6 +10,7 @@ import statistics
 from typing import Any
 
 import pytest
+from tests.verify.cards import require, uuids
 from tests.verify.machine import Machine, Shape, assert_on_cards
 
 TOKENS, RUNS = 64, 3
@@ -17,13 +18,15 @@ TOKENS, RUNS = 64, 3
 
 @pytest.fixture(scope="module")
 def speed(machine: Machine, shape: Shape, cards: dict[str, Any]) -> dict[str, Any]:
-    """One load and a few generations of each instance that has cards, in turn."""
+    """One load and a few generations of each instance that has cards, in turn; each of those must be there."""
+    require(cards, shape)
     instances = {
         role: [f"ollama@{role}.service", i.port, i.model, TOKENS, RUNS] for role, i in shape.instances.items() if i.gpus
     }
     found: dict[str, Any] = machine.look("speed", instances=instances)
-    silent = {role: seen["problem"] for role, seen in found.items() if seen["problem"]}
-    assert not silent, f"these do not answer: {silent}"
+    silent = [f"{role}: {seen['problem']}" for role, seen in found.items() if seen["problem"]]
+    if silent:
+        pytest.fail(f"no answer that could be measured: {'; '.join(silent)}", pytrace=False)
     return found
 
 
@@ -41,13 +44,12 @@ def least(request: pytest.FixtureRequest) -> dict[str, float]:
 )
 def test_models_are_wholly_on_their_planned_cards(speed: dict[str, Any], shape: Shape, cards: dict[str, Any]) -> None:
     """By Ollama, by the journal, by nvidia-smi: two of the three are not enough."""
-    uuid_of = {row["address"]: row["uuid"] for row in cards["smi"]}
     for role, seen in speed.items():
         assert_on_cards(role, shape.instances[role].model, seen["models"])
         layers = [re.search(r"offloaded (\d+)/(\d+) layers", line) for line in seen["offloaded"]]
         assert layers, f"{role}: its journal does not say where the layers went"
         assert all(found and found[1] == found[2] for found in layers), f"{role}: {seen['offloaded']}"
-        planned = {uuid_of[shape.gpus[name]] for name in shape.instances[role].gpus}
+        planned = set(uuids(cards, shape, role))
         found = {uuid for uuid, pid in seen["apps"] if pid in seen["processes"]}
         assert found == planned, f"{role} is on {found}, planned: {planned}; processes on cards: {seen['apps']}"
 

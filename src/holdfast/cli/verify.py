@@ -49,12 +49,29 @@ class Checks:
     def lines(self) -> list[str]:
         out = [f"verify:     {self.passed} passed, {self.failed} failed, {len(self.skipped)} skipped"]
         out += [f"  skipped: {s['name']}: {s['reason']}" for s in self.skipped]
-        for failure in self.failures:
-            reason = "\n    ".join(failure["reason"].splitlines()[:12])
-            out.append(f"  FAILED: {failure['name']}\n    {reason}")
+        fixes: dict[str, None] = {}
+        unfixed = False
+        # What several checks fail for is said once, and its Fix at the end.
+        for reason, names in _by_reason(self.failures).items():
+            said = [line for line in reason.splitlines() if not line.startswith("Fix: ")]
+            own = [line.removeprefix("Fix: ") for line in reason.splitlines() if line.startswith("Fix: ")]
+            fixes.update(dict.fromkeys(own))
+            unfixed = unfixed or not own
+            out += [f"  FAILED: {name}" for name in names]
+            out.append("    " + "\n    ".join(said[:12]))
         if self.failures:
-            out.append("Fix: run ./holdfast up for this machine again; what stays red is a fault: docs/troubleshooting.md")
+            again = f"{'then ' if fixes else ''}run ./holdfast up for this machine again"
+            fault = "; what stays red is a fault: docs/troubleshooting.md"
+            out.append(f"Fix: {'; '.join([*fixes, again])}{fault if unfixed else ''}")
         return out
+
+
+def _by_reason(failures: list[dict[str, str]]) -> dict[str, list[str]]:
+    """Reason -> the names of the checks that failed for it, in their order."""
+    out: dict[str, list[str]] = {}
+    for failure in failures:
+        out.setdefault(failure["reason"], []).append(failure["name"])
+    return out
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -62,4 +62,5 @@ def reason_of(report: pytest.TestReport) -> str:
     if report.skipped and isinstance(report.longrepr, tuple):
         return str(report.longrepr[2]).removeprefix("Skipped: ")
     crash = getattr(report.longrepr, "reprcrash", None)
-    return str(crash.message if crash is not None else report.longreprtext)[:2000]
+    said = str(crash.message if crash is not None else report.longreprtext)
+    return said.removeprefix("Failed: ")[:2000]  # pytest.fail's own word

@@ -17,7 +17,7 @@ from tests.verify import test_speed as verify
 from tests.verify.machine import LOOK, Shape
 
 MODEL = "qwen2.5-coder:32b"
-CARDS = {"smi": [{"address": PLANNED["left"], "uuid": LEFT}]}
+CARDS = {"cards": {PLANNED["left"]: "nvidia"}, "smi": [{"address": PLANNED["left"], "uuid": LEFT}], "problem": ""}
 SHAPE = Shape.of(machine())
 
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -26,6 +27,7 @@ for address in os.listdir(BUS) if os.path.isdir(BUS) else []:
 # A container sees its host's whole /sys; cards that it was not given are not its own.
 if os.path.exists("/run/systemd/container") and not os.path.exists("/dev/nvidiactl"):
     cards = {}
+problem = ""
 query = "pci.bus_id,uuid,driver_version,memory.total"
 try:
     done = subprocess.run(
@@ -33,10 +35,15 @@ try:
     )
     names = query.split(",")
     rows = [dict(zip(names, (c.strip() for c in row), strict=False)) for row in csv.reader(done.stdout.splitlines())]
-    problem = "" if done.returncode == 0 else (done.stderr or done.stdout).strip()[:300]
+    # What it has to complain about ("No devices were found") stands where the rows would.
+    rows = [row for row in rows if len(row) == len(names) and re.match("[0-9A-Fa-f]+:", row["pci.bus_id"])]
+    if done.returncode != 0 or not rows:
+        problem = " ".join((done.stderr or done.stdout).split())[:300] or "nvidia-smi lists no card"
+except FileNotFoundError:
+    rows, problem = [], "nvidia-smi is not installed"
 except (OSError, subprocess.SubprocessError) as error:
     rows, problem = [], str(error)
 for row in rows:
-    domain, rest = row.get("pci.bus_id", "0:").lower().split(":", 1)
+    domain, rest = row["pci.bus_id"].lower().split(":", 1)
     row["address"] = f"{int(domain, 16):04x}:{rest}"
 json.dump({"cards": cards, "smi": rows, "problem": problem, "module": read("/sys/module/nvidia/version")}, sys.stdout)

@@ -41,7 +41,14 @@ def on_cards():
     return [[uuid.strip(), int(pid)] for uuid, pid in pairs if pid.strip().isdigit()]
 
 
-def look(unit, port, model, tokens, runs):
+def look(*words):
+    try:
+        return measure(*words)
+    except (OSError, http.client.HTTPException, subprocess.SubprocessError, ValueError, KeyError) as error:
+        return {"problem": f"{type(error).__name__}: {error}"}
+
+
+def measure(unit, port, model, tokens, runs):
     post(port, "/api/generate", {"model": model, "keep_alive": 0}).read()
     end = time.monotonic() + 60
     while any(m["name"] == model for m in loaded(port)) and time.monotonic() < end:
@@ -54,10 +61,14 @@ def look(unit, port, model, tokens, runs):
             return {"problem": answer.read().decode("utf-8", "replace")[:300]}
         for line in answer:
             told = json.loads(line)
+            if "error" in told:
+                return {"problem": str(told["error"])[:300]}
             if not seen and (told.get("response") or told.get("thinking")):
                 # Tokens come: only who holds the cards can give them.
                 seen = {"models": loaded(port), "apps": on_cards(), "processes": processes(unit)}
         rates.append(told["eval_count"] / (told["eval_duration"] / 1e9))
+    if not seen:
+        return {"problem": "its answers have no tokens"}
     words = ["journalctl", "-u", unit, "--since", f"@{began:.0f}", "-o", "cat", "--no-pager"]
     lines = subprocess.run(words, capture_output=True, text=True, errors="replace").stdout.splitlines()
     return {
