@@ -152,8 +152,7 @@ class _Making:
     ) -> LabState:
         layout, progress = self.layout, self.progress
         footprint.claim()
-        placement.spread(layout.folder.parent)
-        layout.folder.mkdir(mode=0o700)
+        placement.make(layout.folder)
         state.write(layout.intent, {"nonce": self.nonce, "release": self.release})
         network = Network(layout, self.env)
         processes: list[Process] = []

@@ -10,13 +10,26 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import secrets
 from pathlib import Path
 
 # linux/fs.h. The flag is chattr(1)'s T: what is made in this folder has nothing to do with each other.
 FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_TOPDIR_FL = 0x80086601, 0x40086602, 0x00020000
 
 
-def spread(folder: Path) -> None:
+def make(folder: Path) -> None:
+    """Make ``folder`` (0700), on ext4 in another part of the disk than the last one of its name.
+
+    Raises OSError where it is there already, and not empty.
+    """
+    _spread(folder.parent)
+    # The part is found by the name's hash (find_group_orlov), and stays when the name is changed.
+    first = folder.with_name(f".{secrets.token_hex(8)}")
+    first.mkdir(mode=0o700)
+    first.rename(folder)
+
+
+def _spread(folder: Path) -> None:
     """Ask that each folder made in ``folder`` be put somewhere else on the disk. Other file systems than ext4 know no such
     wish and need none."""
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -80,7 +80,7 @@ def names() -> list[str]:
     """The labs that have a folder, whole or not."""
     if not labs_dir().is_dir():
         return []
-    return sorted(entry.name for entry in labs_dir().iterdir() if entry.is_dir())
+    return sorted(e.name for e in labs_dir().iterdir() if e.is_dir() and not e.name.startswith("."))
 
 
 def running() -> list[LabState]:
