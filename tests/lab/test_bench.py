@@ -12,7 +12,7 @@ from tests.lab.holdfast_command import as_json, holdfast
 from tests.waiting import until
 
 ROLES = {"coder", "reasoner"}
-TOKENS = 16000  # longer than `bench` takes to look
+TOKENS = 8000  # longer than `bench` takes to look
 
 
 def leftovers(workstation: Any) -> str:

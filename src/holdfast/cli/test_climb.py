@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -49,9 +50,8 @@ class Climb:
     def all(self, rungs: Sequence[Rung]) -> list[dict[str, Any]]:
         """Runs ``rungs``, in lanes; what became of each, in their order."""
         side_by_side = lanes(rungs, self.soak)
-        prefixed = len(side_by_side) > 1
         with ThreadPoolExecutor(len(side_by_side) or 1) as pool:
-            running = [pool.submit(self._lane, lane, prefixed) for lane in side_by_side]
+            running = [pool.submit(self._lane, lane, len(side_by_side) > 1) for lane in side_by_side]
             try:
                 found = {result["name"]: result for lane in as_completed(running) for result in lane.result()}
             except BaseException:
@@ -59,8 +59,8 @@ class Climb:
                 raise
         return [found[rung.name] for rung in rungs]
 
-    def _lane(self, lane: Sequence[Rung], prefixed: bool) -> list[dict[str, Any]]:
-        return [self._climb(rung, f"{rung.name:6} | " if prefixed else "") for rung in lane if not self._over]
+    def _lane(self, lane: Sequence[Rung], beside: bool) -> list[dict[str, Any]]:
+        return [self._climb(rung, beside) for rung in lane if not self._over]
 
     def _end(self) -> None:
         """What the children built is theirs to remove: they have two minutes for it."""
@@ -75,8 +75,8 @@ class Climb:
             except subprocess.TimeoutExpired:
                 child.terminate()
 
-    def _climb(self, rung: Rung, prefix: str) -> dict[str, Any]:
-        """Run one rung; what it printed is shown as it comes and kept for its last line."""
+    def _climb(self, rung: Rung, beside: bool) -> dict[str, Any]:
+        """Run one rung; what it printed is shown as it comes and kept for its last line. ``beside``: another lane runs."""
         self.note(f"== {rung.name}: {rung.meaning}")
         log = state_dir() / "logs" / f"test-{rung.name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -85,7 +85,7 @@ class Climb:
         skipped: list[str] = []
         with log.open("w") as out:
             for command in rung.commands:
-                status, text = self._shown(command, out, prefix)
+                status, text = self._shown(command, out, f"{rung.name:6} | " if beside else "", beside and rung.name not in LONG)
                 found = counts(text, status, is_pytest="pytest" in command, words=bool(self.words))
                 totals = {key: totals[key] + found[key] for key in totals}
                 skipped += re.findall(r"^SKIPPED (.*)$", text, re.M)
@@ -93,8 +93,11 @@ class Climb:
         self.note(f"== {rung.name}: {seconds:.1f} s, {totals['passed']} passed, {totals['failed']} failed")
         return {"name": rung.name, "seconds": seconds, **totals, "skipped": skipped, "log": str(log)}
 
-    def _shown(self, command: list[str], log: TextIO, prefix: str) -> tuple[int, str]:
-        """Run with output to the log and, as it comes, to the person. Status and text."""
+    def _shown(self, command: list[str], log: TextIO, prefix: str, gives_way: bool) -> tuple[int, str]:
+        """Run with output to the log and, as it comes, to the person. Status and text.
+
+        ``gives_way``: it has time, and takes of the processors what the long lane leaves.
+        """
         with self._starting:
             if self._over:
                 return -signal.SIGINT, ""
@@ -105,6 +108,9 @@ class Climb:
                 process_group=0,
             )  # fmt: skip
             self._children.add(child)
+        if gives_way:
+            with contextlib.suppress(ProcessLookupError):  # it has ended already
+                os.setpriority(os.PRIO_PROCESS, child.pid, os.getpriority(os.PRIO_PROCESS, 0) + 5)
         assert child.stdout is not None
         kept = []
         for line in child.stdout:

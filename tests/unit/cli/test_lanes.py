@@ -58,6 +58,16 @@ def test_they_run_at_the_same_time_and_every_line_says_whose_it_is(tmp_path: Pat
     assert (tmp_path / "holdfast/logs/test-lab.log").read_text() == "here is lab\n", "the log is the rung's alone"
 
 
+def test_the_shorter_lane_gives_way_to_the_longer(tmp_path: Path) -> None:
+    priority = "import os, time\ntime.sleep(1)\nprint(os.getpriority(os.PRIO_PROCESS, 0))"
+    out, own = io.StringIO(), os.getpriority(os.PRIO_PROCESS, 0)
+    Climb(0, [], out, lambda _: None).all([program("unit", priority), program("lab", priority)])
+    assert sorted(out.getvalue().splitlines()) == [f"lab    | {own}", f"unit   | {own + 5}"]
+    out = io.StringIO()
+    Climb(0, [], out, lambda _: None).all([program("unit", priority)])
+    assert out.getvalue() == f"{own}\n", "alone it waits for nobody"
+
+
 def test_one_lane_is_shown_as_it_is() -> None:
     out = io.StringIO()
     found = Climb(0, [], out, lambda _: None).all([program("unit", "print('x')"), program("fake", "raise SystemExit(3)")])
