@@ -10,19 +10,17 @@ from .holdfast_command import as_json, holdfast, pyinfra
 
 
 def test_a_second_up_changes_nothing_and_says_everything(workstation: Lab) -> None:
-    done = holdfast("up", workstation.name, "--json")
+    done = holdfast("up", workstation.name, "--json", "--no-verify")  # the checks: test_first_up, test_sabotage
     found = as_json(done)
     assert done.returncode == 0, done.stderr
     assert found["changes"] == 0
-    assert found["verify"]["failed"] == 0
-    assert found["verify"]["passed"] > 20
-    assert all(skipped["reason"] for skipped in found["verify"]["skipped"])
+    assert found["verify"] is None
     assert {i["name"]: i["url"] for i in found["instances"]} == {
         "coder": "http://127.0.0.1:11434", "reasoner": "http://127.0.0.1:11435",
     }  # fmt: skip
     assert found["host"]["tailnet"]["ipv4"].startswith("100.")
     assert found["open_webui"]["url"].endswith(f"://{found['host']['tailnet']['name']}")
-    assert {"apply", "answers", "verify", "apply: Ollama"} <= set(found["seconds"])
+    assert {"apply", "answers", "apply: Ollama"} <= set(found["seconds"])
     assert "apply ..." in done.stderr, "progress goes to stderr"
 
 
