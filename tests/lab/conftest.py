@@ -111,15 +111,9 @@ class Provisioned(Lab):
 
 
 @pytest.fixture(scope="session")
-def lab_name() -> str:
-    """The lab's name; another rung's tests have another."""
-    return os.environ.get("HOLDFAST_TEST_LAB", "test")
-
-
-@pytest.fixture(scope="session")
-def lab(lab_name: str) -> Iterator[Lab]:
+def lab() -> Iterator[Lab]:
     """A living lab, as it comes from `Lab.up`. One that cannot start fails the test; it never skips it."""
-    made = Lab(lab_name)
+    made = Lab(os.environ.get("HOLDFAST_TEST_LAB", "test"))
     was_there = state.load(made.name) is not None
     made.up()
     yield made

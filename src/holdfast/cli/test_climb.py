@@ -25,7 +25,7 @@ def environment(soak: int) -> dict[str, str]:
 
 
 def lanes(rungs: Sequence[Rung], soak: int = 0) -> list[list[Rung]]:
-    """What runs side by side: the long ones wait for their machines half of their time.
+    """What runs side by side: the long ones wait for their machines half of their time, and the others need none of these.
 
     Within a lane one after the other. All in one where there is one processor, and for a soak: what is repeated that often is
     measured, too.

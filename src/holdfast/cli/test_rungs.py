@@ -6,8 +6,8 @@ import sys
 from dataclasses import dataclass
 
 # The rungs that build a machine, which needs root: the lab that each calls its own.
-LABS = {"down": "cut", "faults": "faults", "lab": "test", "driver": "driver", "vm": "vm"}
-# Those that run beside all the others: minutes, of which half are waiting.
+LABS = {"down": "cut", "lab": "test", "driver": "driver", "vm": "vm"}
+# Those of them that provision it and keep it for all of their tests: minutes, of which most are waiting.
 LONG = ("lab", "driver", "vm")
 
 
@@ -34,7 +34,6 @@ def rungs(extra: list[str]) -> list[Rung]:
         Rung("fake", "the whole deploy on a simulated machine", [[*spread, "tests/fake", *extra]]),
         Rung("lease", "real Ollama servers share what stands for a GPU", [[*pytest, "tests/lease", *extra]]),
         Rung("down", "a throw-away machine leaves nothing behind", [[*pytest, "tests/down", *extra]]),
-        Rung("faults", "a machine whose every promise is broken and repaired", [[*pytest, "tests/faults", *extra]]),
         Rung("lab", "a real throw-away machine", [[*pytest, "tests/lab", *extra]]),
         Rung("driver", "Debian 13's real driver packages", [[*pytest, "tests/driver", *extra]], unfinished=True),
         # Its machine is the driver's, as a virtual one.

@@ -20,7 +20,7 @@ from holdfast.settings.merge import merge, nested
 from holdfast.settings.workstation import NAME, Workstation
 
 # The throw-away machines: of `up`, and of the tests' rungs.
-LABS = ("lab", "test", "cut", "faults", "driver", "vm")
+LABS = ("lab", "test", "cut", "driver", "vm")
 # pyinfra takes the first two as groups: a host called so would mean many hosts.
 RESERVED = {"all", "inventory", *LABS}
 
