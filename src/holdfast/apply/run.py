@@ -9,10 +9,10 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from holdfast.apply.result import Result, failure, read_result
 from holdfast.apply.variables import APPLY, PARENT, SUDO_FD, Ask
@@ -83,8 +83,6 @@ def environment(host: str, values: Mapping[str, Any] | None, events: int, passwo
 def _pyinfra(
     host: str, flags: list[str], *, log: Path, progress: Progress, values: Mapping[str, Any] | None, ask: Ask, deploy: str
 ) -> Result:
-    events_read, events_write = os.pipe()
-    password_read, password_write = os.pipe()
     words = [*PYINFRA, "inventory.py", deploy, "--limit", host, *flags, "--json"]
     run = Run()
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -92,23 +90,7 @@ def _pyinfra(
         err.write(f"$ pyinfra {' '.join(words[len(PYINFRA) :])}\n".encode())
         err.flush()
         begin = err.tell()
-        child = subprocess.Popen(
-            words, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=err, pass_fds=[events_write, password_read],
-            env=environment(host, values, events_write, password_read, diff="--dry" in flags),
-            # A group of its own: Ctrl-C in the terminal comes to us alone, so that the connection still stands when
-            # what runs on the host is to be ended.
-            process_group=0,
-        )  # fmt: skip
-        os.close(events_write)
-        os.close(password_read)
-        try:
-            with open(events_read, encoding="utf-8", errors="replace") as lines, open(password_write, "w") as answers:
-                for event in parse_events(lines):
-                    handle(event, run, progress, ask, answers.write, answers.flush)
-            status = child.wait()
-        except BaseException:
-            end(child)
-            raise
+        status = attended(words, host, out, err, run=run, progress=progress, ask=ask, values=values, diff="--dry" in flags)
         out.seek(0)
         text = out.read().decode(errors="replace")
     said = log.read_bytes()[begin:].decode(errors="replace")
@@ -119,6 +101,36 @@ def _pyinfra(
     result.diffs.extend(run.diffs)
     result.stops.extend(run.stops)
     return result
+
+
+def attended(
+    words: Sequence[str], host: str, out: IO[bytes], err: IO[bytes], *, run: Run, ask: Ask, progress: Progress = QUIET,
+    values: Mapping[str, Any] | None = None, diff: bool = False,
+) -> int:  # fmt: skip
+    """Run a program that reaches ``host`` through pyinfra to its end, its events shown and kept in ``run``; its exit status.
+
+    What it must ask a person, this process asks: what is drawn here would hide its question. ``out`` and ``err`` are files: a
+    pipe that nobody empties while a person types would stop it.
+    """
+    events_read, events_write = os.pipe()
+    password_read, password_write = os.pipe()
+    child = subprocess.Popen(
+        words, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=err, pass_fds=[events_write, password_read],
+        env=environment(host, values, events_write, password_read, diff=diff),
+        # A group of its own: Ctrl-C in the terminal comes to us alone, so that the connection still stands when
+        # what runs on the host is to be ended.
+        process_group=0,
+    )  # fmt: skip
+    os.close(events_write)
+    os.close(password_read)
+    try:
+        with open(events_read, encoding="utf-8", errors="replace") as lines, open(password_write, "w") as answers:
+            for event in parse_events(lines):
+                handle(event, run, progress, ask, answers.write, answers.flush)
+        return child.wait()
+    except BaseException:
+        end(child)
+        raise
 
 
 def end(child: subprocess.Popen[bytes]) -> None:
