@@ -11,7 +11,7 @@ import yaml
 
 from holdfast.errors import HoldfastError
 from holdfast.paths import hosts_file
-from holdfast.settings.inventory import groups
+from holdfast.settings.inventory import groups, require_files
 from holdfast.settings.loader import load, resolve, sites
 from holdfast.settings.merge import merge, nested
 from holdfast.settings.workstation import Workstation
@@ -24,6 +24,7 @@ def settings(name: str) -> Workstation:
     """The settings of one known host. All hosts are validated: pyinfra would refuse to start for a wrong neighbour."""
     found = load(name)
     groups()
+    require_files(found)
     return found
 
 

@@ -21,8 +21,6 @@ def groups() -> dict[str, Any]:
     for name, site in sites().items():
         ws = usable(resolve(site))
         address = "@local" if ws.local else name
-        if not ws.local:
-            require_files(ws)
         everyone.append((address, {"site": site, **connection(ws)}))
         by_profile.setdefault(ws.profile, []).append(address)
         if ws.local:
@@ -32,8 +30,12 @@ def groups() -> dict[str, Any]:
 
 
 def require_files(ws: Workstation) -> None:
-    """Raises SettingsError for a key that is not there, and for an ssh_config that is no UTF-8: ssh reads it, and pyinfra
+    """Of the one host that is meant: another's key may lie on another computer.
+
+    Raises SettingsError for a key that is not there, and for an ssh_config that is no UTF-8: ssh reads it, and pyinfra
     (paramiko) ends with a traceback."""
+    if ws.local:
+        return
     key = ws.ssh.key_file
     if key and not Path(key).expanduser().is_file():
         raise SettingsError(

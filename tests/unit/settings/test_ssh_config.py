@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from holdfast.cli import hosts
 from holdfast.errors import SettingsError
 from holdfast.settings.inventory import require_files
 from holdfast.settings.loader import resolve
@@ -36,3 +38,15 @@ def test_a_key_that_is_not_there_is_told_as_such(tmp_path: Path) -> None:
     assert str(key) in told.value.message and told.value.where == "box.ssh.key_file" and told.value.fix
     key.touch()
     require_files(resolve(block))
+
+
+def test_only_the_host_that_is_meant_needs_its_key_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "hosts.yml"
+    monkeypatch.setenv("HOLDFAST_HOSTS", str(file))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    both = {name: {key: value for key, value in BLOCK.items() if key != "name"} for name in ("near", "far")}
+    both["far"]["ssh"] = {"key_file": str(tmp_path / "nowhere")}
+    file.write_text(json.dumps(both))
+    assert hosts.settings("near").name == "near"
+    with pytest.raises(SettingsError, match="nowhere"):
+        hosts.settings("far")
