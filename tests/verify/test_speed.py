@@ -13,7 +13,7 @@ import pytest
 from tests.verify.cards import require, uuids
 from tests.verify.machine import Machine, Shape, assert_on_cards
 
-TOKENS, RUNS = 64, 3
+TOKENS, RUNS = 64, 5
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ def svg(results: Sequence[Result], title: str, min_roofline: float) -> str:
     plot = _Plot(most_x, most_y)
     parts = [*plot.frame(title)]
     for number, result in enumerate(drawn):
-        parts += plot.curve(result, _COLOURS[number % len(_COLOURS)], min_roofline, number)
+        parts += plot.curve(result, _COLOURS[number % len(_COLOURS)], min_roofline)
     if not drawn:
         parts.append(f'<text x="{_LEFT + 20}" y="{_HEIGHT // 2}">no instance answered</text>')
     body = "\n".join(parts)
@@ -46,6 +46,7 @@ def svg(results: Sequence[Result], title: str, min_roofline: float) -> str:
 class _Plot:
     def __init__(self, most_x: float, most_y: float) -> None:
         self.most_x, self.most_y = most_x, most_y
+        self.legend = float(_TOP + 8)  # where its next line goes
 
     def x(self, context: float) -> float:
         return _LEFT + context / self.most_x * (_WIDTH - _LEFT - _RIGHT)
@@ -68,7 +69,7 @@ class _Plot:
         out.append(f'<text {turned} text-anchor="middle">tokens a second</text>')
         return out
 
-    def curve(self, result: Result, colour: str, min_roofline: float, number: int) -> list[str]:
+    def curve(self, result: Result, colour: str, min_roofline: float) -> list[str]:
         out = []
         if result.ceiling:
             steps = [self.most_x * n / 24 for n in range(25)]
@@ -81,18 +82,23 @@ class _Plot:
             ends = f'y1="{self.y(point.decode.least):.1f}" y2="{self.y(point.decode.most):.1f}"'
             out.append(f'<line x1="{x:.1f}" x2="{x:.1f}" {ends} stroke="{colour}" stroke-width="2"/>')
             out.append(f'<circle cx="{x:.1f}" cy="{self.y(point.decode.median):.1f}" r="3.5" fill="{colour}"/>')
-        y = _TOP + 8 + 62 * number
         roof_words = [("roof", "roofline"), ("floor", f"{100 * min_roofline:.0f} % of it")] if result.ceiling else []
-        for n, (kind, words) in enumerate([("run", result.role), *roof_words]):
-            at = y + 17 * n
+        for kind, words in [("run", _short(result.role)), *roof_words]:
+            at, self.legend = self.legend, self.legend + 17
             out.append(_line(kind, [(_WIDTH - _RIGHT + 14, at), (_WIDTH - _RIGHT + 40, at)], colour))
             out.append(f'<text x="{_WIDTH - _RIGHT + 46}" y="{at + 4}">{escape(words)}</text>')
+        self.legend += 11
         return out
 
 
 def _line(kind: str, points: Sequence[tuple[float, float]], colour: str) -> str:
     joined = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     return f'<polyline class="{kind}" stroke="{colour}" points="{joined}"/>'
+
+
+def _short(name: str) -> str:
+    """What there is room for beside the plot."""
+    return name if len(name) <= 18 else name[:17] + "…"
 
 
 def _round_up(value: float) -> float:

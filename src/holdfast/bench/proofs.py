@@ -6,7 +6,6 @@ llama-server meant to do, and nvidia-smi who has memory on a card, but not how m
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from holdfast.bench.onhost.machine import APPS, CARD
 
 # llama_model::load_tensors (llama.cpp, src/llama-model.cpp); a build that knows no card does not say it.
 _OFFLOADED = re.compile(r"offloaded (\d+)/(\d+) layers to GPU")
+UNSEEN = "nobody looked while it generated"
 _NOTHING = ("", "[n/a]", "n/a", "[not supported]", "[unknown error]", "[insufficient permissions]")
 
 
@@ -34,9 +34,9 @@ def offloaded(journal: str) -> list[tuple[int, int]]:
 
 
 def rows(text: str, fields: str) -> list[dict[str, str]]:
-    """nvidia-smi's CSV (noheader, nounits) by field; what it does not know is empty."""
+    """nvidia-smi's CSV (noheader, nounits) by field; what it does not know is empty. A last field may have commas."""
     names = fields.split(",")
-    found = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if row]
+    found = [[cell.strip() for cell in line.split(",", len(names) - 1)] for line in text.splitlines() if line]
     return [
         {name: "" if cell.lower() in _NOTHING else cell for name, cell in zip(names, row, strict=True)}
         for row in found
@@ -57,14 +57,20 @@ def uuids(cards: str, planned: Mapping[str, str]) -> dict[str, str]:
     return {uuid: name for uuid, name in found.items() if name}
 
 
-def by_ps(looks: Sequence[Mapping[str, Any]], model: str) -> Proof:
-    """While tokens came, which only the holder of the lease can give, Ollama had all of the model in the cards' memory."""
-    name, words = "/api/ps", "nobody looked while it generated"
+def by_ps(looks: Sequence[Mapping[str, Any]], model: str, problem: str = "") -> Proof:
+    """While tokens came, which only the holder of the lease can give, Ollama had all of the model in the cards' memory.
+
+    ``problem``: why nobody looked.
+    """
+    name, words = "/api/ps", problem or UNSEEN
     for look in looks:
-        entry = next((m for m in look["models"].get("models", []) if m.get("name") == model), None)
-        if entry is None:
-            return Proof(name, False, f"{model} is not loaded, says Ollama")
-        size, there = int(entry.get("size", 0)), int(entry.get("size_vram", 0))
+        try:
+            entry = next((m for m in look["models"]["models"] if m["name"] == model), None)
+            if entry is None:
+                return Proof(name, False, f"{model} is not loaded, says Ollama")
+            size, there = int(entry["size"]), int(entry["size_vram"])
+        except (KeyError, TypeError, ValueError):
+            return Proof(name, None, f"its answer is not understood: {str(look['models'])[:200]}")
         share = 100 * there / size if size else 0.0
         words = f"{share:.0f} % of {size / 2**30:.1f} GiB"
         if there != size or not size:
@@ -86,9 +92,9 @@ def by_journal(journal: Mapping[str, str]) -> Proof:
     return Proof("journal", not wrong, f"offloaded {there}/{all_of_them}")
 
 
-def by_smi(looks: Sequence[Mapping[str, Any]], planned: Mapping[str, str]) -> Proof:
+def by_smi(looks: Sequence[Mapping[str, Any]], planned: Mapping[str, str], problem: str = "") -> Proof:
     """While tokens came, the instance's processes had memory on exactly the planned cards, by their UUIDs."""
-    name, words = "nvidia-smi", "nobody looked while it generated"
+    name, words = "nvidia-smi", problem or UNSEEN
     for look in looks:
         problem = look["apps"]["problem"] or look["cards"]["problem"]
         if problem:
@@ -110,8 +116,8 @@ def proofs(found: Mapping[str, Any], model: str, planned: Mapping[str, str]) -> 
     """All three. ``planned``: card's name -> PCI address; none of it: nothing to prove."""
     if not planned:
         return []
-    looks = found["looks"]
-    return [by_ps(looks, model), by_journal(found["journal"]), by_smi(looks, planned)]
+    looks, problem = found["looks"], found.get("looks_problem", "")
+    return [by_ps(looks, model, problem), by_journal(found["journal"]), by_smi(looks, planned, problem)]
 
 
 def strangers(looks: Sequence[Mapping[str, Any]], planned: Mapping[str, str]) -> list[dict[str, str]]:

@@ -53,6 +53,29 @@ def reasons(
     return out or [_UNSEEN]
 
 
+def unproven(role: str, proofs: Sequence[Proof]) -> list[Reason]:
+    """What to do about each proof that could not be had; without it nothing says where the model runs."""
+    looks = {
+        "journal": f"can this login read it? sudo journalctl -u ollama@{role} | grep offloaded",
+        "nvidia-smi": "nvidia-smi --query-compute-apps=gpu_uuid,pid,used_memory --format=csv on the machine while it generates",
+    }
+    return [
+        Reason(
+            f"not proven by {proof.name}: {proof.words}", looks.get(proof.name, f"journalctl -u ollama@{role} -n 50")
+        )
+        for proof in proofs
+        if proof.holds is None
+    ]
+
+
+def unreachable(role: str) -> Reason:
+    """What to do about an instance that gives no answer."""
+    return Reason(
+        "its server or its model does not come up",
+        f"./holdfast status HOST; sudo journalctl -u ollama@{role} -n 50 there",
+    )
+
+
 def _offload(proofs: Sequence[Proof]) -> Iterator[Reason]:
     for proof in proofs:
         if proof.holds is False:

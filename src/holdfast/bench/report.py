@@ -14,7 +14,7 @@ from holdfast.settings.workstation import Workstation
 
 @dataclass(frozen=True)
 class Report:
-    """``processor`` in words; ``problems``: of comparisons that could not be made."""
+    """``processor`` in words; ``problems``: hand-overs and comparisons that could not be made."""
 
     host: str
     processor: str
@@ -43,7 +43,10 @@ def report(ws: Workstation, verdicts: Mapping[str, Verdict], found: Mapping[str,
     return Report(
         ws.name, found["processor"], least, tuple(results), tuple(hand_overs(found["hand_overs"])),
         tuple(cost for one in found["compare"] for cost in costs(one)),
-        tuple(f"{one['role']}: {one['problem']}" for one in found["compare"] if one["problem"]),
+        (
+            *found.get("problems", ()),
+            *(f"comparison of {one['role']}: {one['problem']}" for one in found["compare"] if one["problem"]),
+        ),
     )  # fmt: skip
 
 
@@ -60,6 +63,7 @@ def data(made: Report) -> dict[str, Any]:
                 "role": cost.role, "against": cost.against, "by": cost.by, "ratio": round(cost.ratio.median, 4),
                 "interval": [round(cost.ratio.low, 4), round(cost.ratio.high, 4)], "rounds": cost.ratio.count,
                 "target": cost.target or None, "others": round(cost.others, 3), "state": cost.state,
+                "plain_ratio": round(cost.ollama.median, 4) if cost.ollama else None,
             }
             for cost in made.costs
         ],

@@ -72,21 +72,24 @@ def run(args: argparse.Namespace, progress: Shown) -> Outcome:
         if value < least:
             raise HoldfastError(f"{name} {value}", allowed=f"{least} or more", fix=f"{name} {max(least, 3)}", code=2)
     target = args.out or state_dir() / "bench" / f"{ws.name}.svg"
-    if args.out and not target.parent.is_dir():
+    if args.out and not target.parent.exists():
         raise HoldfastError(f"--out {args.out}: no folder {target.parent}", fix=f"mkdir -p {target.parent}", code=2)
+    writable(target)
     # What is wrong with the words is said before anything is connected.
     job(ws, wanted if ws.require_gpu else replace(wanted, compare=0), [], served)
     ws = as_it_is(ws)
     with _root(ws, progress) as sudo:
-        found = session.measure(_python(ws), job(ws, wanted, sudo, served), progress, name=ws.name, hint=ws.login)
+        try:
+            found = session.measure(_python(ws), job(ws, wanted, sudo, served), progress, name=ws.name, hint=ws.login)
+        except KeyboardInterrupt:
+            ended = "interrupted; what ran for it on the machine ends with it"
+            raise HoldfastError(ended, fix=f"./holdfast bench {ws.name} measures anew", code=130) from None
     if found["busy"] and not args.force:
         who = ", ".join(found["busy"])
         fix = "wait until it has ended, or add --force: bench then takes its turn behind it, and the figures suffer"
         raise HoldfastError(f"{ws.name}: {who} is generating for somebody; nothing was measured", fix=fix)
     made = report(ws, fitting.verdicts(ws), found, args.tokens)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(plot.svg(made.results, f"{ws.name}: decoding", made.min_roofline), encoding="utf-8")
-    return outcome(made, target)
+    return outcome(made, target, _draw(made, target))
 
 
 def as_it_is(ws: Workstation) -> Workstation:
@@ -115,9 +118,41 @@ def served(role: str) -> Served:
     return Served(files.unit_name(role), files.environment_file(role), files.SUPERVISOR, f"{files.DEST}/current")
 
 
-def outcome(made: Report, target: Path) -> Outcome:
-    """Exit code 1 when an instance or a comparison failed."""
-    return Outcome({**data(made), "plot": str(target)}, [*bench_table.lines(made), f"plot: {target}"], int(made.failed))
+def writable(target: Path) -> None:
+    """Raises HoldfastError where the plot could not be written: that is said before minutes are spent, not after them."""
+    other = "--out FILE names a file that you may write, in a folder that is there"
+    if target.is_dir():
+        raise HoldfastError(
+            f"{target} is a folder", allowed="the file for the plot", fix=f"--out {target}/speed.svg", code=2
+        )
+    try:
+        if not target.parent.exists():
+            target.parent.mkdir(parents=True)
+        there = target.exists()
+        target.open("a").close()
+        if not there:
+            target.unlink()
+    except OSError as error:
+        raise HoldfastError(f"the plot {target} cannot be written: {error.strerror}", fix=other, code=2) from None
+
+
+def _draw(made: Report, target: Path) -> str:
+    """Why the plot could not be written: what was measured is told all the same."""
+    try:
+        target.write_text(plot.svg(made.results, f"{made.host}: decoding", made.min_roofline), encoding="utf-8")
+    except OSError as error:
+        return f"the plot {target} could not be written: {error.strerror}"
+    return ""
+
+
+def outcome(made: Report, target: Path, problem: str = "") -> Outcome:
+    """Exit code 1 when an instance, a comparison or the plot (``problem``) failed."""
+    found = data(made)
+    if problem:
+        found |= {"problems": [*found["problems"], problem], "failed": True, "plot": None}
+        lines = [*bench_table.lines(made), f"FAILED: {problem}", "    Fix: make room there, or --out FILE"]
+        return Outcome(found, lines, 1)
+    return Outcome({**found, "plot": str(target)}, [*bench_table.lines(made), f"plot: {target}"], int(made.failed))
 
 
 def _lengths(text: str) -> tuple[int, ...]:

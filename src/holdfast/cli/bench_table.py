@@ -29,7 +29,7 @@ def lines(made: Report) -> list[Any]:
             f"{cost.role} against {_OTHERS[cost.against]}, {_BY[cost.by]}: {cost.ratio.median:.3f} "
             f"({cost.ratio.low:.3f} to {cost.ratio.high:.3f}, {cost.ratio.count} rounds{target}): {cost.state}"
         )
-    out += [f"the comparison could not be made: {problem}" for problem in made.problems]
+    out += [f"FAILED: {problem}" for problem in made.problems]
     return out
 
 

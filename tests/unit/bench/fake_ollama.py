@@ -10,12 +10,14 @@ from typing import Any
 
 
 class FakeOllama:
-    """``tokens_per_second`` is what it claims; ``fail``: what it answers to every generation instead."""
+    """``tokens_per_second`` is what it claims; ``fail``: what it answers to every generation instead.
+    ``pause_s``: how long each token really takes; ``answering``: how many answers it is about to make."""
 
-    def __init__(self, model: str, tokens_per_second: float = 34.0, fail: str = "") -> None:
+    def __init__(self, model: str, tokens_per_second: float = 34.0, fail: str = "", pause_s: float = 0.003) -> None:
         self.model, self.rate, self.fail = model, tokens_per_second, fail
-        self.loaded, self.prompts, self.loads = False, [], 0
+        self.loaded, self.loads = False, 0
         self.prompts: list[str] = []
+        self.answering = 0
         fake = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -50,11 +52,18 @@ class FakeOllama:
                 }  # fmt: skip
                 self.send_response(200)
                 self.end_headers()
-                for line in [*lines, end]:
-                    self.wfile.write(json.dumps(line).encode() + b"\n")
-                    self.wfile.flush()
-                    if "done" not in line and tokens > 1:
-                        time.sleep(0.003)
+                long = tokens > 1
+                fake.answering += long
+                try:
+                    for line in [*lines, end]:
+                        self.wfile.write(json.dumps(line).encode() + b"\n")
+                        self.wfile.flush()
+                        if "done" not in line and long:
+                            time.sleep(pause_s)
+                except OSError:
+                    self.close_connection = True
+                finally:
+                    fake.answering -= long
 
             def reply(self, what: object) -> None:
                 data = json.dumps(what).encode()

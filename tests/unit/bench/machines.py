@@ -2,6 +2,8 @@
 
 journal: the lines of llama.cpp (src/llama-model.cpp, load_tensors) as in ollama/ollama#8597 and others. nvidia-smi: rows in
 the form of driver 550 with --format=csv,noheader,nounits.
+
+RECORDED is not made up: each is what people's machines have written, with its address.
 """
 
 from __future__ import annotations
@@ -17,6 +19,23 @@ load_tensors: offloaded 65/65 layers to GPU
 load_tensors:   CPU_Mapped model buffer size =   417.66 MiB
 load_tensors:        CUDA0 model buffer size = 18508.35 MiB
 """
+# Text of a journal -> (layers on cards, layers).
+RECORDED = {
+    # ollama/ollama#9415, 2025: an RTX 4090's, as journalctl shows it.
+    """\
+Feb 28 12:44:32 ai-server ollama[854770]: load_tensors: offloading 42 repeating layers to GPU
+Feb 28 12:44:32 ai-server ollama[854770]: load_tensors: offloading output layer to GPU
+Feb 28 12:44:32 ai-server ollama[854770]: load_tensors: offloaded 43/43 layers to GPU
+Feb 28 12:44:32 ai-server ollama[854770]: load_tensors:   CPU_Mapped model buffer size =   717.77 MiB
+""": (43, 43),
+    # ollama/ollama#2266, 2024: three cards.
+    """\
+Jan 30 09:13:15 ollama-host ollama[5307]: llm_load_tensors: offloading 32 repeating layers to GPU
+Jan 30 09:13:15 ollama-host ollama[5307]: llm_load_tensors: offloading non-repeating layers to GPU
+Jan 30 09:13:15 ollama-host ollama[5307]: llm_load_tensors: offloaded 33/33 layers to GPU
+Jan 30 09:13:15 ollama-host ollama[5307]: llm_load_tensors:      CUDA0 buffer size =  4695.56 MiB
+""": (33, 33),
+}
 PARTLY = JOURNAL.replace("65/65", "48/65")
 OLLAMA, CHILD, STRANGER = 4200, 4242, 999
 
@@ -37,7 +56,7 @@ def look(*on: str, cards: str = "", events: str = "", model: str = "qwen2.5-code
     """One moment of a generation by the process CHILD, which has memory on the cards ``on``."""
     rows = cards or f"{card(LEFT, PLANNED['left'])}\n{card(RIGHT, PLANNED['right'])}\n"
     size = more.get("size", 20 << 30)
-    apps = "".join(f"{uuid}, {CHILD}, /opt/ollama/current/lib/ollama/llama-server, 19500\n" for uuid in on)
+    apps = "".join(f"{uuid}, {CHILD}, 19500, /opt/ollama/current/lib/ollama/llama-server\n" for uuid in on)
     return {
         "apps": {"text": apps + more.get("others", ""), "problem": ""}, "cards": {"text": rows, "problem": ""},
         "events": {"text": events or f"{LEFT}, 0x0000000000000000\n{RIGHT}, 0x0000000000000001\n", "problem": ""},

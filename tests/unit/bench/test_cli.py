@@ -15,6 +15,7 @@ from holdfast.cli import bench, remote
 from holdfast.cli.hosts import settings
 from holdfast.cli.main import run
 from holdfast.components.nvidia.facts import read_machine
+from holdfast.paths import ROOT
 
 HOSTS = """
 box:
@@ -29,6 +30,25 @@ small:
   ssh: {hostname: 192.0.2.2}
   tailscale: {enabled: false}
 """
+
+KEYS = {
+    "all": {"host", "processor", "min_roofline", "failed", "instances", "hand_overs", "costs", "problems", "plot"},
+    "an instance": {
+        "model", "gpus", "state", "why", "fraction", "load_s", "waited_runs", "short_answers", "points", "proofs", "cards",
+        "reasons", "notes",
+    },
+    "a point": {
+        "prompt", "context", "prompt_tokens_per_second", "decode_tokens_per_second", "first_token_s", "roofline", "fraction",
+    },
+    "a proof": {"name", "holds", "words"},
+    "a card": {
+        "name", "model", "driver", "draw_w", "limit_w", "default_limit_w", "celsius", "memory_mhz", "memory_most_mhz", "pcie",
+        "pcie_most", "power", "heat", "slowdown",
+    },
+    "a reason": {"what", "look"},
+    "a hand-over": {"from", "to", "seconds"},
+    "a cost": {"role", "against", "by", "ratio", "interval", "rounds", "target", "others", "plain_ratio", "state"},
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -141,7 +161,31 @@ def test_without_cards_nobody_is_asked_for_a_password(
     assert run(["bench", "small", "--compare", "5"]) == 1
     compared[0]["problem"], compared[0]["rounds"] = "what is compared with does not start", []
     assert run(["bench", "small", "--compare", "5"]) == 1
-    assert "the comparison could not be made: coder" in capsys.readouterr().out
+    assert "FAILED: comparison of coder: what is compared with does not start" in capsys.readouterr().out
+
+
+def test_the_objects_keys_are_those_that_are_documented(
+    machine: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Programs read them: one that is renamed or gone is noticed here first. docs/hardware.md names each."""
+    rounds = [{way: {"decode": 99.0, "wall": 90.0} for way in ("unit", "plain", "bare")}]
+    machine["found"] = seen(20.0, compare=[{"role": "coder", "rounds": rounds * 5, "others": 0.01, "problem": ""}])
+    machine["found"]["instances"]["coder"]["problem"] = "\x1b[31m500\x1b[0m"
+    assert run(["bench", "box", "--json"]) == 1
+    text = capsys.readouterr().out
+    assert "\x1b" not in text and text.count("\n") == 1
+    found = json.loads(text)
+    spread = {"median", "least", "most", "count"}
+    reasoner = found["instances"]["reasoner"]
+    documented = {
+        "all": found, "an instance": reasoner, "a point": reasoner["points"][0], "a proof": reasoner["proofs"][0],
+        "a card": reasoner["cards"][0], "a reason": found["instances"]["coder"]["reasons"][0],
+        "a hand-over": found["hand_overs"][0], "a cost": found["costs"][0],
+    }  # fmt: skip
+    assert {name: set(one) for name, one in documented.items()} == KEYS
+    assert set(reasoner["points"][0]["first_token_s"]) == set(found["hand_overs"][0]["seconds"]) == spread
+    told = (ROOT / "docs" / "hardware.md").read_text()
+    assert [key for keys in [*KEYS.values(), spread] for key in keys if f"`{key}`" not in told] == []
 
 
 @pytest.mark.parametrize(
@@ -153,6 +197,9 @@ def test_without_cards_nobody_is_asked_for_a_password(
         (["--lengths", "8"], "32 or more"),
         (["--tokens", "1"], "16 or more"),
         (["--out", "/nonexistent/x.svg"], "mkdir -p /nonexistent"),
+        (["--out", "/etc/hostname/x.svg"], "cannot be written: Not a directory"),
+        (["--out", "/proc/x.svg"], "cannot be written: "),
+        (["--out", "/etc"], "Fix: --out /etc/speed.svg"),
         (["--compare"], "every instance has cards"),
     ],
 )
@@ -161,6 +208,33 @@ def test_wrong_words_are_told_before_anything_is_connected(
 ) -> None:
     assert run(["bench", "box", *words]) == 2
     assert told in capsys.readouterr().err and "job" not in machine
+
+
+def test_a_plot_that_cannot_be_written_loses_no_figure(
+    machine: dict[str, Any], hosts: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk fills up while it is measured."""
+    target = hosts / "speed.svg"
+    monkeypatch.setattr(bench.plot, "svg", lambda *_: target.mkdir() or "<svg")
+    assert run(["bench", "box", "--out", str(target)]) == 1
+    out = capsys.readouterr().out
+    assert "coder (qwen2.5-coder:32b on left): ok" in out and "could not be written: Is a directory" in out
+    assert "Fix: make room there" in out
+    target.rmdir()
+    assert run(["bench", "box", "--json", "--out", str(target)]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["plot"] is None and found["problems"] and found["instances"]["coder"]["state"] == "ok"
+
+
+def test_ctrl_c_says_what_becomes_of_it(
+    machine: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench.session, "measure", interrupted)
+    assert run(["bench", "box"]) == 130
+    assert "ends with it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -182,4 +256,6 @@ def test_what_has_no_card_is_measured_on_the_processor(
     before = settings("box")
     after = bench.as_it_is(before)
     assert {role: one.gpus for role, one in after.instances.items()} == gpus
-    assert {role: one.held for role, one in after.instances.items()} == {r: one.held for r, one in before.instances.items()}
+    assert {role: one.held for role, one in after.instances.items()} == {
+        r: one.held for r, one in before.instances.items()
+    }

@@ -64,6 +64,20 @@ def test_speed_alone_is_no_proof(broken: dict[str, Any], state: str) -> None:
     assert found.state == state and found.failed and found.why
 
 
+@pytest.mark.parametrize(
+    ("broken", "fix"),
+    [
+        ({"looks": []}, "nvidia-smi --query-compute-apps"),
+        ({"journal": {"text": "", "problem": "sudo: a password is required"}}, "sudo journalctl -u ollama@coder"),
+        ({"problem": "connection refused"}, "./holdfast status"),
+    ],
+)
+def test_what_is_not_proven_or_silent_says_what_to_do(broken: dict[str, Any], fix: str) -> None:
+    found = result(instance(34.0, LEFT, **broken))
+    assert any(fix in reason.look for reason in found.reasons), found.reasons
+    assert result(instance(34.0, LEFT)).reasons == ()
+
+
 def test_two_cards_one_after_the_other() -> None:
     found = judge("reasoner", REASONER, instance(15.0, LEFT, RIGHT, looks=[look(LEFT, RIGHT, model=REASONER)]), PLANNED,
                   verdict(REASONER, 2), 0.6, 128)  # fmt: skip
@@ -127,6 +141,21 @@ def test_cost_is_red_only_where_it_surely_is(
     assert Cost("coder", "bare", "decode", Ratio(*interval, 20), target, others).state == state
 
 
+@pytest.mark.parametrize(
+    ("plain", "state"),
+    [
+        ((1.0, 0.95, 1.05), "red"),
+        ((0.93, 0.91, 0.95), "red"),
+        ((0.82, 0.78, 0.86), "below the target; the same Ollama without our part has 0.820 of it"),
+    ],
+)
+def test_what_ollama_itself_costs_is_no_fault_and_is_said(plain: tuple[float, float, float], state: str) -> None:
+    ours, ollama = Ratio(0.80, 0.75, 0.85, 20), Ratio(*plain, 20)
+    assert Cost("coder", "bare", "decode", ours, 0.98, 0.0, ollama).state == state
+    # That ours is no slower than it is asked of the other comparison.
+    assert Cost("coder", "plain", "decode", ours, 0.98, 0.0).state == "red"
+
+
 def test_costs_have_the_targets_of_what_they_are_against() -> None:
     one = {
         "unit": {"decode": 99.0, "wall": 80.0},
@@ -135,9 +164,10 @@ def test_costs_have_the_targets_of_what_they_are_against() -> None:
     }
     found = {(c.against, c.by): c for c in costs({"role": "coder", "rounds": [one] * 5, "others": 0.0})}
     assert {key: cost.target for key, cost in found.items() if cost.target} == {
+        ("bare", "decode"): 0.98,
         ("plain", "decode"): 0.98,
         ("plain", "wall"): 0.97,
     }
     assert found["plain", "decode"].ratio.median == pytest.approx(0.99) and found["plain", "decode"].state == "ok"
-    assert found["bare", "wall"].state == "for information"
+    assert found["bare", "wall"].state == "for information" and found["bare", "decode"].state == "ok"
     assert costs({"role": "coder", "rounds": [], "problem": "x"}) == []

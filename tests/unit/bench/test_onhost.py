@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -66,13 +68,66 @@ def test_hand_overs_go_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(seen["first_s"] > 0 for seen in found["hand_overs"])
 
 
+def test_a_hand_over_that_fails_loses_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(main, "_IDLE_S", 0.0)
+    one, other = FakeOllama("one:1b"), FakeOllama("other:1b")
+
+    def ends(event: str, **data: Any) -> None:
+        if event == "phase" and data["name"] == "hand-overs":
+            other.fail = "out of memory"
+
+    found = main.run(words(coder=one.job(), reasoner=other.job()) | {"pairs": [["coder", "reasoner"]]}, ends)
+    assert found["instances"]["coder"]["runs"] and found["instances"]["reasoner"]["runs"]
+    (problem,) = found["problems"]
+    assert "hand-over between coder and reasoner" in problem and "out of memory" in problem
+
+
+def test_an_instance_that_hangs_is_told_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes connections, and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setattr(main, "QUICK_S", 0.2)
+        hung = {**FakeOllama(MODEL).job(), "port": silent.getsockname()[1]}
+        found = main.run(words(coder=hung, reasoner=FakeOllama("deepseek-r1:70b").job()), Told())
+    assert found["instances"]["coder"]["problem"] == "no answer to /api/version within 0.2 s"
+    assert found["instances"]["reasoner"]["runs"]
+
+
+@pytest.mark.parametrize("leave", ["pipe", "socket", "SIGINT", "SIGTERM", "SIGHUP"])
+def test_it_ends_with_who_listens_and_frees_the_server(leave: str) -> None:
+    """In the midst of an answer that would take minutes, over a pipe and over the socket pair of an SSH server."""
+    ollama = FakeOllama(MODEL, pause_s=1.0)
+    ours, theirs = socket.socketpair() if leave == "socket" else map(Path, ("", ""))
+    child = subprocess.Popen(
+        PYTHON, stdin=subprocess.PIPE, stdout=theirs if leave == "socket" else subprocess.PIPE, text=True
+    )
+    assert child.stdin
+    try:
+        child.stdin.write(program(words(coder=ollama.job()) | {"tokens": 600}))
+        child.stdin.close()
+        if leave == "socket":
+            theirs.close()  # type: ignore[union-attr]
+        until(lambda: ollama.answering, "no answer was begun")
+        if leave == "pipe":
+            assert child.stdout
+            child.stdout.close()
+        elif leave == "socket":
+            ours.close()  # type: ignore[union-attr]
+        else:
+            child.send_signal(getattr(signal, leave))
+        assert child.wait(30) == 143
+        until(lambda: not ollama.answering, "the answer goes on though nobody waits for it")
+    finally:
+        child.kill()
+        child.wait()
+
+
 @pytest.fixture
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that comes first in PATH, with a FAKE nvidia-smi and journalctl."""
     rows = f"{card(LEFT, PLANNED['left'])}"
     fakes = {
         "nvidia-smi": f"""case $1 in
-*compute-apps*) echo '{LEFT}, {CHILD}, llama-server, 19500';;
+*compute-apps*) echo '{LEFT}, {CHILD}, 19500, llama-server';;
 *clocks_event*) echo 'Field "clocks_event_reasons.active" is not a valid field to query.'; exit 2;;
 *throttle*) echo '{LEFT}, 0x0000000000000004';;
 *) echo '{rows}';;
@@ -97,6 +152,12 @@ def test_a_card_is_looked_at_while_tokens_come(programs: Path) -> None:
     assert [proof.holds for proof in held] == [True, True, True], held
     assert found["looks"] and found["looks"][0]["events"]["text"].strip().endswith("0x0000000000000004")
     assert "person" not in found["journal"]["text"]
+
+
+def test_the_journal_is_read_from_the_second_in_which_the_load_began(programs: Path) -> None:
+    """The line comes at a load's beginning: rounded to the next second it would be lost."""
+    (programs / "journalctl").write_text('#!/bin/sh\necho "offloaded 65/65 layers to GPU $*"\n')
+    assert "--since=@1700000000 " in machine.journal("ollama@coder.service", 1700000000.9, [])["text"]
 
 
 def test_a_journal_that_may_not_be_read_is_no_proof(programs: Path) -> None:

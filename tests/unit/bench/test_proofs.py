@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.bench.machines import JOURNAL, LEFT, PARTLY, PLANNED, RIGHT, card, instance, look
+from tests.unit.bench.machines import CHILD, JOURNAL, LEFT, PARTLY, PLANNED, RECORDED, RIGHT, card, instance, look
 
 from holdfast.bench import proofs
 from holdfast.bench.onhost.machine import CARD
@@ -16,6 +16,7 @@ def test_the_journals_line_is_read() -> None:
     assert proofs.offloaded(JOURNAL) == [(65, 65)]
     assert proofs.offloaded(PARTLY + JOURNAL) == [(48, 65), (65, 65)]
     assert proofs.offloaded("load_tensors: offloading output layer to GPU\n") == []
+    assert {text: proofs.offloaded(text) for text in RECORDED} == {text: [seen] for text, seen in RECORDED.items()}
 
 
 @pytest.mark.parametrize(
@@ -76,11 +77,48 @@ def test_what_nvidia_smi_cannot_say() -> None:
     assert lost.holds is False and "does not list left" in lost.words
 
 
+@pytest.mark.parametrize(
+    "answer", [[], None, {}, {"models": None}, {"models": [{}]}, {"models": [{"name": CODER, "size": 1}]}]
+)
+def test_an_answer_of_ollamas_that_is_not_understood_is_no_proof(answer: object) -> None:
+    found = proofs.by_ps([look(LEFT), {**look(LEFT), "models": answer}], CODER)
+    assert found.holds is None and "not understood" in found.words
+
+
+@pytest.mark.parametrize(
+    ("apps", "holds"),
+    [
+        (f"{LEFT}, {CHILD}, [N/A], [Not Found]\n", True),  # from within a container: the memory's size is no part of it
+        (f"{LEFT}, [N/A], 19500, llama-server\n", False),
+        (f"{LEFT}\n", False),
+        ("No running processes found\n", False),
+        ("", False),
+    ],
+)
+def test_rows_of_compute_apps_that_are_garbled(apps: str, holds: bool) -> None:
+    garbled = look()
+    garbled["apps"]["text"] = apps
+    assert proofs.by_smi([garbled], ONE).holds is holds
+
+
+@pytest.mark.parametrize("text", ["offloaded 65/ layers to GPU", "offloaded ?/65 layers to GPU", "offloaded 65/65 lay"])
+def test_a_garbled_line_of_the_journal_is_no_proof(text: str) -> None:
+    assert proofs.by_journal({"text": text, "problem": ""}).holds is None
+
+
+def test_why_nobody_looked_is_told() -> None:
+    blind = instance(35, LEFT, looks=[], looks_problem="Failed: no answer to /api/ps within 60 s")
+    held = proofs.proofs(blind, CODER, ONE)
+    assert [(proof.holds, "60 s" in proof.words) for proof in held] == [(None, True), (True, False), (None, True)]
+
+
 def test_two_of_three_are_not_enough() -> None:
     """Each one alone can be missing; together they are all needed."""
     whole = instance(35, LEFT)
     assert [proof.holds for proof in proofs.proofs(whole, CODER, ONE)] == [True, True, True]
     assert proofs.proofs(whole, CODER, {}) == []
+    unreadable = instance(35, LEFT, journal={"text": "", "problem": "Permission denied"})
+    assert [proof.holds for proof in proofs.proofs(unreadable, CODER, ONE)] == [True, None, True]
     for n, broken in enumerate((
         instance(35, LEFT, looks=[look(LEFT, vram=1)]), instance(35, LEFT, journal={"text": PARTLY, "problem": ""}),
         instance(35, RIGHT),
@@ -90,7 +128,7 @@ def test_two_of_three_are_not_enough() -> None:
 
 
 def test_processes_of_others_are_told_once() -> None:
-    game = f"{LEFT}, 999, /usr/bin/game, 1200\n{RIGHT}, 998, /usr/bin/other, 5\n"
+    game = f"{LEFT}, 999, 1200, /usr/bin/game, set of two\n{RIGHT}, 998, 5, /usr/bin/other\n"
     found = proofs.strangers([look(LEFT, others=game), look(LEFT, others=game)], ONE)
-    assert found == [{"card": "left", "pid": "999", "program": "/usr/bin/game", "mib": "1200"}]
+    assert found == [{"card": "left", "pid": "999", "program": "/usr/bin/game, set of two", "mib": "1200"}]
     assert proofs.strangers([look(LEFT)], ONE) == []

@@ -69,7 +69,7 @@ def measure(unit, port, model, tokens, runs):
         rates.append(told["eval_count"] / (told["eval_duration"] / 1e9))
     if not seen:
         return {"problem": "its answers have no tokens"}
-    words = ["journalctl", "-u", unit, "--since", f"@{began:.0f}", "-o", "cat", "--no-pager"]
+    words = ["journalctl", "-u", unit, "--since", f"@{int(began)}", "-o", "cat", "--no-pager"]
     lines = subprocess.run(words, capture_output=True, text=True, errors="replace").stdout.splitlines()
     return {
         "problem": "",

@@ -11,6 +11,8 @@ from typing import Any
 
 # A large model may have to come from a slow disk, after an answer of somebody else's that is not cut.
 PATIENCE_S = 1800.0
+# For what an idle server says at once and a busy one soon.
+QUICK_S = 60.0
 # Four letters and a space before it: one token each for the usual vocabularies, and five for one that knows only characters.
 _FOUR = """
 that with this from have they were what when your said each them then many some time more like into than been long very just
@@ -35,6 +37,8 @@ def ask(port: int, method: str, path: str, body: object = None, timeout: float =
         if answer.status != 200:
             raise Failed(f"{answer.status}: {text.decode('utf-8', 'replace')[:400]}")
         return json.loads(text)
+    except TimeoutError as error:
+        raise Failed(f"no answer to {path} within {timeout:g} s") from error
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise Failed(str(error) or type(error).__name__) from error
     finally:
@@ -72,6 +76,8 @@ def generate(
                 seen = time.monotonic()
                 first()
         end = time.monotonic()
+    except TimeoutError as error:
+        raise Failed(f"no token within {PATIENCE_S:g} s") from error
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise Failed(str(error) or type(error).__name__) from error
     finally:
@@ -90,7 +96,10 @@ def unload(port: int, model: str) -> None:
     """Take the model out of memory, and wait until Ollama says so. An answer in the making is finished first."""
     ask(port, "POST", "/api/generate", {"model": model, "keep_alive": 0})
     end = time.monotonic() + 60
-    while any(one["name"] == model for one in ask(port, "GET", "/api/ps")["models"]) and time.monotonic() < end:
+    while (
+        any(one["name"] == model for one in ask(port, "GET", "/api/ps", timeout=QUICK_S)["models"])
+        and time.monotonic() < end
+    ):
         time.sleep(0.05)
 
 

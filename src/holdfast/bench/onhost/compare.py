@@ -44,7 +44,7 @@ def compare(role: str, one: dict[str, Any], job: dict[str, Any], tell: Any) -> d
             begin = partial(told, role, job["compare"], len(rounds), tell)
             seen, share = together(one, words, job["tokens"] * _LONGER, count, begin)
             rounds, others = rounds + seen, [*others, share]
-    except (Failed, OSError, ValueError) as error:
+    except (Failed, OSError, ValueError, ArithmeticError) as error:
         return {"role": role, "problem": str(error) or type(error).__name__, "rounds": []}
     return {"role": role, "problem": "", "rounds": rounds, "others": sum(others) / len(others)}
 

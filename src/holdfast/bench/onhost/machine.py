@@ -13,7 +13,8 @@ CARD = (
     "clocks.sm,clocks.max.sm,clocks.mem,clocks.max.mem,pcie.link.gen.current,pcie.link.gen.max,pcie.link.width.current,"
     "pcie.link.width.max,pstate,utilization.gpu"
 )
-APPS = "gpu_uuid,pid,process_name,used_memory"
+# The name last: it is the only one that may have a comma in it, and nvidia-smi puts nothing in quotes.
+APPS = "gpu_uuid,pid,used_memory,process_name"
 # Why the clocks are down. The first name is that of driver 535 and later, and older ones know only the second.
 EVENTS = ("clocks_event_reasons.active", "clocks_throttle_reasons.active")
 _EVERY_S = 1.0
@@ -157,7 +158,8 @@ class Watch:
 
 def journal(unit: str, since: float, sudo: list[str]) -> dict[str, str]:
     """The lines of the unit's journal since then (seconds since 1970) that say where the layers went."""
-    words = [*sudo, "journalctl", "-u", unit, f"--since=@{since:.0f}", "-o", "cat", "--no-pager", "-q"]
+    # Rounded down: the line stands at the beginning of a load, and may be of the same second.
+    words = [*sudo, "journalctl", "-u", unit, f"--since=@{int(since)}", "-o", "cat", "--no-pager", "-q"]
     try:
         done = subprocess.run(words, capture_output=True, text=True, errors="replace", timeout=120)
     except (OSError, subprocess.SubprocessError) as error:

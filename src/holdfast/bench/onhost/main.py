@@ -12,16 +12,24 @@ from functools import partial
 from typing import Any
 
 from holdfast.bench.onhost import machine
-from holdfast.bench.onhost.client import Failed, ask, generate, unload, words_for
+from holdfast.bench.onhost.client import QUICK_S, Failed, ask, generate, unload, words_for
+from holdfast.bench.onhost.listener import end_with_listener
 
 Tell = Callable[..., None]
+_ENDS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 _IDLE_S = 0.5  # an answer that has just ended is no idle server yet
 BUSY = 0.05  # of a core: an idle llama-server uses none, one that generates about a whole one or more
 
 
 def run(job: dict[str, Any], tell: Tell) -> dict[str, Any]:
     """Everything that ``job`` asks for (holdfast.bench.job); what was seen."""
-    out: dict[str, Any] = {"processor": machine.processor(), "instances": {}, "hand_overs": [], "compare": []}
+    out: dict[str, Any] = {
+        "processor": machine.processor(),
+        "instances": {},
+        "hand_overs": [],
+        "compare": [],
+        "problems": [],
+    }
     if any(one["gpus"] for one in job["instances"].values()):
         out["cards"] = machine.smi("gpu", machine.CARD)
     busy = {role: used for role, one in job["instances"].items() if (used := machine.working(one["unit"])) > BUSY}
@@ -39,11 +47,13 @@ def run(job: dict[str, Any], tell: Tell) -> dict[str, Any]:
     pairs = [(a, b) for a, b in job["pairs"] if a in well and b in well]
     if pairs and job["hand_overs"]:
         tell("phase", name="hand-overs")
-        out["hand_overs"] = [
-            seen
-            for a, b in pairs
-            for seen in hand_overs({a: job["instances"][a], b: job["instances"][b]}, job["hand_overs"], tell)
-        ]
+        for a, b in pairs:
+            try:
+                two = {a: job["instances"][a], b: job["instances"][b]}
+                out["hand_overs"] += hand_overs(two, job["hand_overs"], tell)
+            except Failed as error:
+                # What was measured before it stays told.
+                out["problems"].append(f"hand-over between {a} and {b}: {error}")
         tell("done", name="hand-overs")
     if job["compare"]:
         from holdfast.bench.onhost.compare import compare
@@ -59,7 +69,11 @@ def run(job: dict[str, Any], tell: Tell) -> dict[str, Any]:
 def measure(role: str, one: dict[str, Any], job: dict[str, Any], tell: Tell) -> dict[str, Any]:
     """One instance: a load, then runs, in each one generation for each length, so that a slow moment hits all of them."""
     port, model, unit = one["port"], one["model"], one["unit"]
-    found: dict[str, Any] = {"problem": "", "version": ask(port, "GET", "/api/version").get("version", ""), "looks": []}
+    found: dict[str, Any] = {
+        "problem": "",
+        "version": ask(port, "GET", "/api/version", timeout=QUICK_S).get("version", ""),
+        "looks": [],
+    }
     tell("note", text=f"{role}: loading {model}")
     unload(port, model)
     since = time.time()
@@ -72,7 +86,7 @@ def measure(role: str, one: dict[str, Any], job: dict[str, Any], tell: Tell) -> 
             n += 1
             tell("step", n=n, of=of, label=f"{role}: prompt of {length} tokens")
             # Not where the model runs on the processor: a look takes a moment of it.
-            watch = machine.Watch(unit, partial(ask, port, "GET", "/api/ps", None, 60)) if one["gpus"] else None
+            watch = machine.Watch(unit, partial(ask, port, "GET", "/api/ps", None, QUICK_S)) if one["gpus"] else None
             try:
                 seen = generate(port, model, words[length], job["tokens"], watch.begin if watch else lambda: None)
             finally:
@@ -81,7 +95,7 @@ def measure(role: str, one: dict[str, Any], job: dict[str, Any], tell: Tell) -> 
             found["runs"].append({"length": length, **seen})
             if watch:
                 found["looks"] += [{"length": length, **look} for look in watch.seen]
-                found["looks_problem"] = watch.problem
+                found["looks_problem"] = found.get("looks_problem") or watch.problem
     if one["gpus"]:
         found["journal"] = machine.journal(unit, since, job["sudo"])
     return found
@@ -103,14 +117,21 @@ def hand_overs(two: dict[str, dict[str, Any]], rounds: int, tell: Tell) -> list[
 
 
 def main(job: dict[str, Any]) -> int:
-    """One JSON line for each thing that happens; the last one has all that was seen."""
+    """One JSON line for each thing that happens; the last one has all that was seen. Ends when nobody listens any more."""
 
     def tell(event: str, **data: Any) -> None:
         sys.stdout.write(json.dumps({"event": event, **data}) + "\n")
         sys.stdout.flush()
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: sys.exit(143))
+    def leave(*_: object) -> None:
+        # Once: what is being ended on the way out is ended in peace.
+        for number in _ENDS:
+            signal.signal(number, signal.SIG_IGN)
+        sys.exit(143)
+
+    for number in _ENDS:
+        signal.signal(number, leave)
+    end_with_listener(sys.stdout.fileno())
     try:
         tell("result", data=run(job, tell))
     except BrokenPipeError:
