@@ -29,7 +29,7 @@ class Unsafe(ValueError):
 
 def put(text: str, path: Sequence[str], value: Any) -> str:
     """``text`` with ``value`` at ``path``; missing mappings on the way are made. Raises Unsafe."""
-    node = _root(text)
+    node, above = _root(text), -1
     for depth, key in enumerate(path):
         if not isinstance(node, yaml.MappingNode):
             # `instances:` without anything, or null.
@@ -37,8 +37,8 @@ def put(text: str, path: Sequence[str], value: Any) -> str:
         found = _entry(node, key)
         if found is None:
             return _insert(text, node, key, _nested(path[depth + 1 :], value))
-        node = found[1]
-    return _replace(text, node, value)
+        above, node = found[0].start_mark.column, found[1]
+    return _replace(text, node, value, above)
 
 
 def drop(text: str, path: Sequence[str]) -> str:
@@ -96,7 +96,8 @@ def _line_end(text: str, at: int) -> int:
     return found - 1 if text[:found].endswith("\r") else found
 
 
-def _replace(text: str, node: Any, value: Any) -> str:
+def _replace(text: str, node: Any, value: Any, above: int = -1) -> str:
+    """``text`` with ``value`` in ``node``'s place, whose key stands in the column ``above``."""
     start, end = node.start_mark.index, _end(text, node)
     if isinstance(node, yaml.CollectionNode) and not node.flow_style:
         lines = (
@@ -105,6 +106,9 @@ def _replace(text: str, node: Any, value: Any) -> str:
             else []
         )
         new = (_newline(text) + " " * node.start_mark.column).join(lines) if lines else flow(value)
+        if not lines and node.start_mark.column <= above:
+            # The dashes of a sequence may stand right under their key; any other value must be indented.
+            new = f"  {new}"
         if "#" in text[start:end]:
             raise Unsafe("comments stand between the values")
         return text[:start] + new + text[end:]

@@ -97,6 +97,7 @@ def test_drop(path: str, gone: str) -> None:
         ("box:\r\n  a:\r\n    c: 2  # x\r\nother: 1", "box:\r\n  a:\r\n    c: 2  # x\r\n    b: 1\r\nother: 1"),
         ("{box: {a: {b: 0}}}", "{box: {a: {b: 1}}}"),
         ("box:\n  a:\n    b:\n      - 2\n", "box:\n  a:\n    b:\n      1\n"),
+        ("box:\n  a:\n    b:\n    - 2\n    c: 2\n", "box:\n  a:\n    b:\n      1\n    c: 2\n"),
         ("box:\n  a:\n    c: 2", "box:\n  a:\n    c: 2\n    b: 1"),
         ("'box':\n  \"a\": {'b': 'old'}\n", "'box':\n  \"a\": {'b': 1}\n"),
         ("\ufeffbox: {a: {b: 0}}\n", "\ufeffbox: {a: {b: 1}}\n"),
