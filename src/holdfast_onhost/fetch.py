@@ -19,7 +19,7 @@ from hashlib import sha256 as _sha256
 
 if __package__ in (None, ""):  # run by its path: let the package be found
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from holdfast_onhost import fetch_disk, fetch_http, fetch_progress
+from holdfast_onhost import fetch_disk, fetch_http, fetch_part, fetch_progress
 from holdfast_onhost.fetch_errors import FetchError, Unreachable
 from holdfast_onhost.fetch_part import CHUNK, Part
 
@@ -59,9 +59,9 @@ def fetch(url: str, size: int | None, sha256: str | None, path: str, *, part: st
     part = part or path + ".part"
     got = _once(url, size, sha256, path, part, report, manner, again=sha256 is not None)
     if got is None:
-        report("again", url=url, reason="what had been kept from an earlier run was wrong")
+        report("again", url=url, reason="it came in pieces, and together they are wrong")
         got = _once(url, size, sha256, path, part, report, manner, again=False)
-    assert got is not None  # only a resumed file is given a second chance
+    assert got is not None  # only a file in pieces is given a second chance
     return got
 
 
@@ -73,16 +73,16 @@ def _is_there(path: str, size: int | None, sha256: str) -> bool:
             running = _sha256()
             while data := file.read(CHUNK):
                 running.update(data)
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError:
         return False
     return running.hexdigest() == sha256
 
 
 def _once(url: str, size: int | None, sha256: str | None, path: str, part_path: str,
           report: fetch_progress.Report, manner: Manner, again: bool) -> str | None:  # fmt: skip
-    """One download with its retries.  None: the digest is wrong, but part of the file came from an earlier run."""
+    """One download with its retries.  None: the digest is wrong, but the file came in pieces, and only if `again`."""
     try:
-        part = Part(part_path, size, again)
+        part = Part(part_path, size, again, lambda count: report("check", bytes=count))
     except OSError as error:
         full = fetch_disk.about_disk(error, part_path, size or 0)
         raise full or FetchError(f"{part_path}: {error.strerror}", _folder(part_path)) from error
@@ -93,9 +93,8 @@ def _once(url: str, size: int | None, sha256: str | None, path: str, part_path: 
         _fill(url, size, part, meter, report, manner)
         got = part.sha256.hexdigest()
         if sha256 is not None and got != sha256:
-            resumed = part.resumed_at > 0
             part.discard()
-            if resumed:
+            if again and (part.resumed_at or part.pieced):
                 return None
             raise FetchError(
                 f"{url}: expected sha256:{sha256}, got sha256:{got} ({part.have} bytes)",
@@ -120,7 +119,7 @@ def _folder(path: str) -> str:
 def _fill(url: str, size: int | None, part: Part, meter: fetch_progress.Meter, report: fetch_progress.Report,
           manner: Manner) -> None:  # fmt: skip
     """Asks until the file is complete, or `manner.tries` times in a row without a new byte or too slowly."""
-    failures, best = 0, part.have
+    failures, best, since = 0, part.have, time.monotonic()
     while size is None or part.have < size:
         wait = 0.0
         try:
@@ -133,12 +132,11 @@ def _fill(url: str, size: int | None, part: Part, meter: fetch_progress.Meter, r
             finally:
                 answer.close()
         except (OSError, http.client.HTTPException) as error:
-            full = fetch_disk.about_disk(error, part.path, (size or 0) - part.have)
-            if full:
-                raise full from error
-            slow = isinstance(error, fetch_http.TooSlow)
-            failures = 1 if part.have > best and not slow else failures + 1
-            best = max(best, part.have)
+            # A connection that ends after a few bytes, again and again, is as slow as one that drips.
+            least = max(1.0, manner.least * (time.monotonic() - since))
+            slow = isinstance(error, fetch_http.TooSlow) or part.have - best < least
+            failures = failures + 1 if slow else 1
+            best, since = max(best, part.have), time.monotonic()
             reason = str(error) or type(error).__name__
             if failures >= manner.tries:
                 raise Unreachable(
@@ -174,6 +172,11 @@ def _take(answer: fetch_http.Answer, url: str, size: int | None, part: Part, met
             else "the server does not give it to this machine: check the address and its rules"
         )
         raise FetchError(f"{url}: HTTP {status} {answer.excerpt()}".strip(), fix)
+    if size is not None and answer.encoding and answer.total != size:
+        raise FetchError(
+            f"{url}: sent packed ({answer.encoding}), which was not asked for",
+            "a server or cache on the way changes what it passes on: go around it, or take another source",
+        )
     if size is not None and answer.total is not None and answer.total != size:
         raise FetchError(f"{url}: expected {size} bytes, the server has {answer.total}", "check the pin and its source")
     if answer.start != part.have:
@@ -183,13 +186,14 @@ def _take(answer: fetch_http.Answer, url: str, size: int | None, part: Part, met
                 f"a server or cache on the way is broken: go around it, or remove {part.path} to begin anew",
             )
         part.restart()  # the server ignores ranges
+    part.pieced = answer.start > 0
     end = size if size is not None else answer.total
     begin, taken = time.monotonic(), 0
     while end is None or part.have < end:
         data = answer.read(CHUNK if end is None else min(CHUNK, end - part.have))
         if not data:
             break
-        part.write(data)
+        _keep(part, data, size or 0)
         taken += len(data)
         meter.update(part.have)
         if manner.limit and (ahead := taken / manner.limit - (time.monotonic() - begin)) > 0:
@@ -197,6 +201,15 @@ def _take(answer: fetch_http.Answer, url: str, size: int | None, part: Part, met
     if end is not None and part.have < end:
         raise OSError(f"the connection ended after {part.have} of {end} bytes")
     return True
+
+
+def _keep(part: Part, data: bytes, size: int) -> None:
+    """Our own disk's errors are no reason to ask the network again."""
+    try:
+        part.write(data)
+    except OSError as error:
+        full = fetch_disk.about_disk(error, part.path, size - part.have)
+        raise full or FetchError(f"{part.path}: {error.strerror}", _folder(part.path)) from error
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -224,4 +237,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    fetch_part.unwind_on_sigterm()
     sys.exit(main())

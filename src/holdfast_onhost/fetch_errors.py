@@ -11,8 +11,10 @@ class FetchError(Exception):
     code = PERMANENT
 
     def __init__(self, message: str, fix: str) -> None:
-        super().__init__(message)
-        self.message, self.fix = message, fix
+        # What a server says goes into messages, and from there to a terminal: no escapes, no lines of its own.
+        self.message = "".join(letter if letter.isprintable() else " " for letter in message)
+        super().__init__(self.message)
+        self.fix = fix
 
     def render(self) -> str:
         """One `error:` line and one `Fix:` line."""

@@ -14,6 +14,7 @@ import os
 import re
 import socket
 import ssl
+import stat
 import threading
 import time
 import urllib.parse
@@ -26,6 +27,8 @@ from holdfast_onhost.fetch_errors import FetchError
 _REDIRECTS = (301, 302, 303, 307, 308)
 _HOPS = 5
 _ERROR_BODY = 300  # bytes of an error's body that are worth showing
+_NUMBER = "([0-9]{1,18})"  # as headers may have it
+_AS_IT_IS = "%/:=&?~#+!$,;'@()*[]"  # what an address may hold besides letters and digits
 
 
 class TooSlow(OSError):
@@ -62,6 +65,7 @@ class Answer:
     body: http.client.HTTPResponse | io.BufferedReader
     connection: http.client.HTTPConnection | None = None
     pace: Pace = field(default_factory=Pace)
+    encoding: str = ""  # how the body was packed, though nobody asked for that
 
     def read(self, count: int) -> bytes:
         """What has arrived, `count` bytes at most; nothing at the end.  Raises OSError; TooSlow, and what came last is lost."""
@@ -131,43 +135,59 @@ def _connection(url: str, timeout: float) -> tuple[http.client.HTTPConnection, s
 
 
 def _http(method: str, url: str, headers: dict[str, str], timeout: float, hops: int, pace: Pace) -> Answer:
-    parts = urllib.parse.urlsplit(url)
-    connection, target, more = _connection(url, timeout)
     try:
-        connection.request(method, target, headers={**headers, **more})
+        parts = urllib.parse.urlsplit(url)
+        connection, target, more = _connection(url, timeout)
+    except ValueError as error:
+        raise FetchError(f"{url}: {error}", "correct the address") from error
+    try:
         with _deadline(connection, timeout + pace.window if pace.least else 0.0):
+            connection.request(method, target, headers={**headers, **more})
             response = connection.getresponse()
     except ssl.SSLCertVerificationError as error:
         connection.close()
         raise FetchError(f"{url}: its certificate is not trusted: {error.verify_message}",
                          "check the address and this machine's clock and certificates") from error  # fmt: skip
+    except ValueError as error:  # a host's name that is none
+        connection.close()
+        raise FetchError(f"{url}: {error}", "correct the address, or try another source") from error
     except BaseException:
         connection.close()
         raise
     if response.status in _REDIRECTS:
-        target = urllib.parse.urljoin(url, response.headers.get("Location") or "")
+        location = urllib.parse.quote(response.headers.get("Location") or "", safe=_AS_IT_IS, encoding="latin-1")
         connection.close()
+        try:
+            target = urllib.parse.urljoin(url, location)
+            scheme = urllib.parse.urlsplit(target).scheme
+        except ValueError as error:
+            raise FetchError(f"{url}: a redirect to {location}: {error}", "try another source") from error
         if not hops:
             raise FetchError(f"{url}: more than {_HOPS} redirects",
                              "they may go in a circle: correct the address, or try another source")  # fmt: skip
-        if not target.startswith("https:" if parts.scheme == "https" else "http"):
+        if scheme not in (("https",) if parts.scheme == "https" else ("http", "https")):
             raise FetchError(f"{url}: refused to follow a redirect to {target}",
                              "take an address that leads to the file by http(s), and not from https to http")  # fmt: skip
         answer = _http(method, target, headers, timeout, hops - 1, pace)
         answer.redirected = True
         return answer
     first, total = _extent(response)
-    return Answer(response.status, first, total, False, _seconds(response), response, connection, pace)
+    encoding = (response.headers.get("Content-Encoding") or "").strip().lower()
+    encoding = "" if encoding == "identity" else encoding
+    return Answer(response.status, first, total, False, _seconds(response), response, connection, pace, encoding)
 
 
 @contextlib.contextmanager
 def _deadline(connection: http.client.HTTPConnection, seconds: float) -> Iterator[None]:
-    """An answer's head has to be there within `seconds` (0: at any time): each byte of it would start `timeout` anew."""
-    sock = connection.sock
+    """An answer's head has to be there within `seconds` (0: at any time): each byte of it would start `timeout` anew.
+
+    A proxy's answer comes before that one, and while the connection is made.
+    """
 
     def cut() -> None:
         with contextlib.suppress(OSError):
-            sock.shutdown(socket.SHUT_RDWR)
+            if connection.sock:
+                connection.sock.shutdown(socket.SHUT_RDWR)
 
     late = threading.Timer(seconds, cut)
     late.daemon = True
@@ -181,20 +201,20 @@ def _deadline(connection: http.client.HTTPConnection, seconds: float) -> Iterato
 
 def _extent(response: http.client.HTTPResponse) -> tuple[int, int | None]:
     if response.status == 206:
-        found = re.match(r"bytes (\d+)-\d+/(\d+|\*)$", response.headers.get("Content-Range") or "")
+        found = re.fullmatch(rf"bytes {_NUMBER}-{_NUMBER}/({_NUMBER}|\*)", response.headers.get("Content-Range") or "")
         if not found:
             raise http.client.HTTPException(f"206 with Content-Range {response.headers.get('Content-Range')!r}")
-        return int(found[1]), None if found[2] == "*" else int(found[2])
+        return int(found[1]), int(found[4]) if found[4] else None
     if response.status == 416:
-        found = re.match(r"bytes \*/(\d+)$", response.headers.get("Content-Range") or "")
+        found = re.fullmatch(rf"bytes \*/{_NUMBER}", response.headers.get("Content-Range") or "")
         return 0, int(found[1]) if found else None
-    length = response.headers.get("Content-Length") or ""
-    return 0, int(length) if length.isdigit() else None
+    found = re.fullmatch(_NUMBER, response.headers.get("Content-Length") or "")
+    return 0, int(found[1]) if found else None
 
 
 def _seconds(response: http.client.HTTPResponse) -> float:
-    value = response.headers.get("Retry-After") or ""
-    return min(60.0, float(value)) if value.isdigit() else 0.0
+    found = re.fullmatch(_NUMBER, response.headers.get("Retry-After") or "")
+    return min(60.0, float(found[1])) if found else 0.0
 
 
 def _file(url: str, start: int) -> Answer:
@@ -205,9 +225,15 @@ def _file(url: str, start: int) -> Answer:
         )
     path = urllib.parse.unquote(parts.path)
     try:
-        body = open(path, "rb")  # noqa: SIM115 - closed by the caller, as a connection is
-        size = os.fstat(body.fileno()).st_size
-    except OSError as error:
-        raise FetchError(f"{url}: {error.strerror}", "mount or copy it there, or correct `depot`") from error
+        # Non-blocking: to open a pipe would wait for somebody who writes to it.
+        body = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise FetchError(f"{url}: {why}", "mount or copy it there, or correct `depot`") from error
+    found = os.fstat(body.fileno())
+    if not stat.S_ISREG(found.st_mode):
+        body.close()
+        raise FetchError(f"{url}: no regular file", "take the file itself")
+    size = found.st_size
     body.seek(min(start, size))
     return Answer(206 if start else 200, min(start, size), size, False, 0.0, body)

@@ -11,6 +11,8 @@ import fcntl
 import hashlib
 import json
 import os
+import signal
+from collections.abc import Callable
 
 CHUNK = 1 << 20
 SYNC_EVERY = 64 << 20  # bytes; what a power cut may cost
@@ -22,22 +24,35 @@ def boot_id() -> str:
         return file.read().strip()
 
 
+def unwind_on_sigterm() -> None:
+    """A shutdown ends this program by an exception: what has come is made sure of before it goes on (Part.close)."""
+
+    def stop(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, stop)
+
+
 class Part:
     """`path` is open for this process alone: a second fetch of the same file waits for the first one.
 
     `have` is the number of bytes on disk, `sha256` the running hash over them.
     """
 
-    def __init__(self, path: str, size: int | None, again: bool) -> None:
+    def __init__(
+        self, path: str, size: int | None, again: bool, checked: Callable[[int], object] = lambda count: None
+    ) -> None:
+        """`checked` is told, now and then, how many more bytes of an earlier run have been read."""
         self.path, self.state = path, path + ".json"
         os.makedirs(os.path.dirname(path) or ".", 0o755, exist_ok=True)
         self._file = self._open()
         self.have = self._usable(size) if again else 0
         os.ftruncate(self._file, self.have)
         self.sha256 = hashlib.sha256()
-        self._hash()
+        self._hash(checked)
         self.resumed_at = self.have
         self._synced = self.have
+        self.pieced = False  # of bytes from more than one answer
         self.mark()
 
     def _open(self) -> int:
@@ -59,9 +74,9 @@ class Part:
             boot, synced = "", 0
         if boot != boot_id():
             have = min(have, synced)
-        return have if size is None or have <= size else 0
+        return max(0, have) if size is None or have <= size else 0
 
-    def _hash(self) -> None:
+    def _hash(self, checked: Callable[[int], object]) -> None:
         os.lseek(self._file, 0, os.SEEK_SET)
         left = self.have
         while left:
@@ -70,6 +85,8 @@ class Part:
                 raise OSError(f"{self.path} is shorter than its size")
             self.sha256.update(data)
             left -= len(data)
+            if left % SYNC_EVERY < len(data):
+                checked(min(SYNC_EVERY, self.have - left))
 
     def write(self, data: bytes) -> None:
         view = memoryview(data)
@@ -107,4 +124,8 @@ class Part:
         self.forget_state()
 
     def close(self) -> None:
+        """What has come survives a reboot from here on, not only this process: a shutdown ends it with SIGTERM."""
+        with contextlib.suppress(OSError):
+            if self.have > self._synced and os.stat(self.path).st_ino == os.fstat(self._file).st_ino:
+                self.mark()
         os.close(self._file)

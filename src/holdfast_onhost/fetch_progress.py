@@ -9,7 +9,7 @@ from typing import Protocol
 
 
 class Report(Protocol):
-    """Is told how a fetch goes.  `event` is one of start, progress, retry, again, done, present."""
+    """Is told how a fetch goes.  `event` is one of check, start, progress, retry, again, done, present."""
 
     def __call__(self, event: str, **values: object) -> None: ...
 
@@ -40,6 +40,9 @@ class Meter:
         if now - self._last < self._every:
             return
         self._last = now
+        if have < self._start_bytes:  # from the beginning again
+            self._start, self._start_bytes = now, have
+            return
         rate = (have - self._start_bytes) / (now - self._start)
         left = None if self._total is None or rate <= 0 else round((self._total - have) / rate, 1)
         self._report("progress", path=self._path, bytes=have, total=self._total, rate=round(rate), eta=left)

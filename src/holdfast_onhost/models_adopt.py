@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 if __package__ in (None, ""):  # run by its path: let the package be found
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from holdfast_onhost import fetch_disk, fetch_progress, models_manifest
+from holdfast_onhost import fetch_disk, fetch_part, fetch_progress, models_manifest
 from holdfast_onhost.fetch import fetch
 from holdfast_onhost.fetch_errors import FetchError
 from holdfast_onhost.models_pull import declared, known
@@ -39,7 +39,7 @@ def adopt(settings: dict[str, Any], status: Status) -> None:
     if not others:
         return
     with store.alone():
-        needs = _needs(settings, store, others)
+        needs = _needs(settings, store, others, status)
         copies: list[tuple[str, Blob, str]] = []
         for model, blobs in needs.items():
             for blob in blobs:
@@ -75,7 +75,7 @@ def _same(one: str, other: str) -> bool:
     return os.path.realpath(one) == os.path.realpath(other)
 
 
-def _needs(settings: dict[str, Any], store: Store, others: list[str]) -> dict[str, list[Blob]]:
+def _needs(settings: dict[str, Any], store: Store, others: list[str], status: Status) -> dict[str, list[Blob]]:
     """Model -> the blobs that are not in our store yet, as far as the manifest is known or another store has it."""
     wanted = {model.digest: model for model in declared(settings)}
     strange = {digest for digest, model in wanted.items() if known(model, store) is None}
@@ -86,7 +86,7 @@ def _needs(settings: dict[str, Any], store: Store, others: list[str]) -> dict[st
     out = {}
     for model in wanted.values():
         if raw := known(model, store):
-            out[model.text] = [blob for blob in blobs_of(model.text, raw) if not store.good(blob)]
+            out[model.text] = [blob for blob in blobs_of(model.text, raw) if not store.good(blob, status.checked)]
     return out
 
 
@@ -137,6 +137,7 @@ def _linked(path: str, blob: Blob, store: Store, status: Status) -> bool:
             running = sha256()
             while data := file.read(1 << 20):
                 running.update(data)
+                status.checked(len(data))
         if running.hexdigest() != blob.hex:
             return False  # copying finds the same, and says so
         os.replace(link, store.blob_path(blob))
@@ -171,10 +172,11 @@ def main(arguments: list[str] | None = None) -> int:
             adopt(json.load(file), status)
     except FetchError as error:
         status.line("not adopted", reason=error.message)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         status.line("not adopted", reason=repr(error))
     return 0
 
 
 if __name__ == "__main__":
+    fetch_part.unwind_on_sigterm()
     sys.exit(main())

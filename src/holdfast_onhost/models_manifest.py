@@ -10,7 +10,7 @@ from collections.abc import Callable
 from holdfast_onhost import fetch_http
 from holdfast_onhost.fetch import Manner
 from holdfast_onhost.fetch_errors import FetchError, Unreachable
-from holdfast_onhost.models_store import Blob, Name
+from holdfast_onhost.models_store import Blob, Name, blobs_of
 
 _MOST = 4 << 20  # bytes; Ollama's own are a thousand
 _NO_REGISTRY = "is models.registry the address of a registry of models, and does it let this machine in?"
@@ -58,7 +58,10 @@ def digest(raw: bytes) -> str:
 
 
 def read(name: str, source: Source, manner: Manner, sleep: Callable[[float], None] = time.sleep) -> bytes:
-    """The manifest of `name` as `source` sends it, byte for byte.  Raises FetchError; Unreachable for what may pass."""
+    """The manifest of `name` as `source` sends it, byte for byte.  Raises FetchError; Unreachable for what may pass.
+
+    What is no manifest is an error: the digest of a portal's login page is nothing to compare, let alone to pin.
+    """
     url, failures = source.manifest_url(Name.parse(name)), 0
     while True:
         wait = 0.0
@@ -82,6 +85,11 @@ def read(name: str, source: Source, manner: Manner, sleep: Callable[[float], Non
 
 def _body(answer: fetch_http.Answer, url: str, name: str, source: Source) -> bytes:
     if answer.status == 200:
+        if answer.encoding:
+            raise FetchError(
+                f"{url}: sent packed ({answer.encoding}), which was not asked for",
+                "a server or cache on the way changes what it passes on: go around it, or set models.registry to another",
+            )
         parts = []
         size = 0
         while data := answer.read(1 << 16):
@@ -91,7 +99,11 @@ def _body(answer: fetch_http.Answer, url: str, name: str, source: Source) -> byt
                 raise FetchError(f"{url}: more than {_MOST} bytes; that is no manifest", _NO_REGISTRY)
         if answer.total is not None and size != answer.total:
             raise OSError(f"the connection ended after {size} of {answer.total} bytes")
-        return b"".join(parts)
+        raw = b"".join(parts)
+        if answer.total is None and not raw.rstrip().endswith(b"}"):
+            raise OSError(f"the connection ended after {size} bytes of a manifest")
+        blobs_of(name, raw)
+        return raw
     if answer.status == 404:
         raise FetchError(f"{name}: {url} does not exist (HTTP 404)", source.fix(name))
     if answer.status == 412:

@@ -22,7 +22,7 @@ from typing import Any
 
 if __package__ in (None, ""):  # run by its path: let the package be found
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from holdfast_onhost import fetch_disk, fetch_progress, models_manifest
+from holdfast_onhost import fetch_disk, fetch_part, fetch_progress, models_manifest
 from holdfast_onhost.fetch import Manner, fetch
 from holdfast_onhost.fetch_errors import FetchError
 from holdfast_onhost.models_manifest import Source
@@ -76,7 +76,7 @@ def look_up(settings: dict[str, Any], store: Store, manner: Manner) -> list[Want
     return out
 
 
-def missing(wanted: list[Wanted], store: Store) -> dict[str, list[Blob]]:
+def missing(wanted: list[Wanted], store: Store, status: Status) -> dict[str, list[Blob]]:
     """Model -> the blobs that are not in the store, or not right there.  Reads what was never checked before."""
     found: dict[Blob, bool] = {}
     out = {}
@@ -84,7 +84,7 @@ def missing(wanted: list[Wanted], store: Store) -> dict[str, list[Blob]]:
         blobs = blobs_of(model.text, model.raw)
         for blob in blobs:
             if blob not in found:
-                found[blob] = store.good(blob)
+                found[blob] = store.good(blob, status.checked)
         out[model.text] = [blob for blob in blobs if not found[blob]]
     store.save_checked()
     return out
@@ -97,8 +97,9 @@ def pull(settings: dict[str, Any], status: Status, manner: Manner | None = None)
     manner = manner or Manner(limit=float(settings.get("limit") or 0), least=float(settings.get("least", Manner.least)))
     manner = replace(manner, headers=source.headers)
     with store.alone():
+        status.checked(0)  # what a run before this one has left to be read is past
         wanted = look_up(settings, store, manner)
-        needs = missing(wanted, store)
+        needs = missing(wanted, store, status)
         due = {blob.hex: blob for blobs in needs.values() for blob in blobs}
         total = sum(blob.size for blob in due.values())
         status.begin(total)
@@ -128,7 +129,7 @@ def told(status: Status, path: str, write: Callable[[str], object], code: list[i
         status.end("failed", error.message, error.fix)
         write(error.render() + "\n")
         code[0] = error.code
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         wrong = FetchError(f"{path}: {error!r}", "./holdfast up HOST writes it anew")
         status.end("failed", wrong.message, wrong.fix)
         write(wrong.render() + "\n")
@@ -160,4 +161,5 @@ def main(arguments: list[str] | None = None, write: Callable[[str], object] = sy
 
 
 if __name__ == "__main__":
+    fetch_part.unwind_on_sigterm()
     sys.exit(main())

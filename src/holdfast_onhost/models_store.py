@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,10 +64,10 @@ def blobs_of(name: str, raw: bytes) -> list[Blob]:
     try:
         manifest = json.loads(raw)
         entries: list[dict[str, Any]] = [*manifest["layers"], manifest["config"]]
-        pairs = [(_DIGEST.fullmatch(str(entry["digest"])), int(entry["size"])) for entry in entries]
-    except (ValueError, KeyError, TypeError) as error:
-        raise FetchError(f"{name}: what the registry serves is no manifest ({error})", _ODD) from error
-    if not all(found and size >= 0 for found, size in pairs):
+        pairs = [(_DIGEST.fullmatch(str(entry["digest"])), entry["size"]) for entry in entries]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise FetchError(f"{name}: what the registry serves is no manifest ({error!r:.200})", _ODD) from error
+    if not all(found and type(size) is int and size >= 0 for found, size in pairs):
         raise FetchError(f"{name}: its manifest names a blob without a SHA-256 digest or a size", _ODD)
     return list({found[1]: Blob(found[1], size) for found, size in pairs if found}.values())
 
@@ -76,6 +76,11 @@ def make(path: str) -> None:
     """An empty store at `path`, for who knows that it belongs there."""
     for folder in _FOLDERS:
         os.makedirs(os.path.join(path, folder), 0o755, exist_ok=True)
+
+
+def _key(status: os.stat_result) -> list[int]:
+    """By which a file that was hashed is recognised; holdfast.components.models.facts compares the same."""
+    return [status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
 class Store:
@@ -89,17 +94,28 @@ class Store:
                     "is its disk mounted? mount it, then ./holdfast up HOST",
                 )
         self.path, self.work = path, os.path.join(path, ".fetch")
-        os.makedirs(self.work, 0o755, exist_ok=True)
+        with self._usable():
+            os.makedirs(self.work, 0o755, exist_ok=True)
         self._checked: dict[str, list[int]] = {}
-        with contextlib.suppress(OSError, ValueError), open(self._list, encoding="ascii") as file:
+        with contextlib.suppress(OSError, ValueError, TypeError), open(self._list, encoding="ascii") as file:
             self._checked = dict(json.load(file))
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """No other program changes the store meanwhile; waits for one that does."""
-        with open(os.path.join(self.work, "lock"), "w", encoding="ascii") as lock:
+        """No other program changes the store meanwhile; waits for one that does.  Raises FetchError for what the disk says."""
+        with self._usable(), open(os.path.join(self.work, "lock"), "w", encoding="ascii") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+    @contextlib.contextmanager
+    def _usable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise FetchError(
+                f"the model store cannot be used: {error.filename or self.path}: {error.strerror or error}",
+                f"is {self.path} on a sound disk with room on it, mounted writable? (findmnt -T {self.path}, df -h, dmesg)",
+            ) from error
 
     @property
     def _list(self) -> str:
@@ -144,13 +160,16 @@ class Store:
             file.write(raw)
         fetch_disk.place(temporary, os.path.join(self.path, "manifests", name.path))
 
-    def good(self, blob: Blob) -> bool:
-        """Is the blob there, with the right content?  Hashed once per inode, size and time of change."""
+    def good(self, blob: Blob, checked: Callable[[int], object] = lambda count: None) -> bool:
+        """Is the blob there, with the right content?  Hashed once per inode, size and times of change.
+
+        The second one, ctime, is nobody's to set: a wrong blob with the right one's mtime is found.
+        """
         path = self.blob_path(blob)
         try:
             with open(path, "rb") as file:
                 status = os.fstat(file.fileno())
-                key = [status.st_ino, status.st_size, status.st_mtime_ns]
+                key = _key(status)
                 if status.st_size != blob.size:
                     return False
                 if self._checked.get(blob.hex) == key:
@@ -158,6 +177,7 @@ class Store:
                 running = hashlib.sha256()
                 while data := file.read(1 << 20):
                     running.update(data)
+                    checked(len(data))
         except OSError:
             return False
         if running.hexdigest() != blob.hex:
@@ -167,8 +187,7 @@ class Store:
 
     def note_checked(self, blob: Blob) -> None:
         """The fetcher has just hashed it on its way in."""
-        status = os.stat(self.blob_path(blob))
-        self._checked[blob.hex] = [status.st_ino, status.st_size, status.st_mtime_ns]
+        self._checked[blob.hex] = _key(os.stat(self.blob_path(blob)))
 
     def forget_others(self, hexes: set[str]) -> None:
         """Only the checks of these blobs are remembered."""

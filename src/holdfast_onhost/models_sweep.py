@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     except FetchError as error:
         print(error.render(), file=sys.stderr)
         return error.code
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         print(f"error: {error!r}\nFix: ./holdfast up HOST writes {given.settings} anew", file=sys.stderr)
         return 1
     return 0

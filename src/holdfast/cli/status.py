@@ -24,7 +24,7 @@ from holdfast.cli.show import Shown, mib
 from holdfast.components.models.facts import missing
 from holdfast.components.models.files import UNIT
 from holdfast.components.models.operations import progress as transfer
-from holdfast.components.models.operations import verdict
+from holdfast.components.models.operations import reason, verdict
 from holdfast.errors import HoldfastError
 from holdfast.settings.workstation import Workstation
 
@@ -101,12 +101,17 @@ def watch(
     ws: Workstation, found: dict[str, Any], progress: Shown, ask: Ask, every_s: float = WATCH_S
 ) -> dict[str, Any]:
     """Show the puller's progress until it has ended; a connection that is lost is made again. The last look."""
-    lost, quiet = "", 0.0
+    lost, quiet, told, before = "", 0.0, "", -1
     with progress.phase("models"):
         while (store := found["models"]) and (left := missing(store, store["models"])):
             state = transfer(store["pull"] or {})
-            if state["total"]:
+            why = reason(store) if state["done"] == before else ""
+            before = state["done"]
+            if why and why != told:
+                progress.note(f"waiting: {why}")
+            elif not why and (state["done"] or state["total"]):
                 progress.bytes(**state)
+            told = why or told
             if verdict(store, left, quiet, math.inf, UNIT):
                 break  # the findings say why
             time.sleep(every_s)

@@ -11,10 +11,10 @@ from holdfast.operations.remote import PythonFact
 def read_store(store: str, models: dict[str, str], status: str, unit: str) -> Any:
     """Runs on the host. `models`: name -> pinned manifest digest ("sha256:…").
 
-    Returns {"models": {name: {"state", "bytes"}}, "undeclared": [names], "orphans": bytes of blobs of no model, "free":
-    bytes or None, "pull": the puller's status file or None, "active", "sub", "result", "restarts", "journal"}. A model's
-    state is present, absent (no manifest), moved (another manifest), incomplete (a blob is missing or has the wrong size)
-    or unchecked (a blob was never hashed, or was changed since).
+    Returns {"models": {name: {"state", "bytes"}}, "undeclared": [names], "orphans": bytes of blobs of no model and of
+    downloads that nobody finishes, "free": bytes or None, "pull": the puller's status file or None, "active", "sub", "result",
+    "restarts", "journal"}. A model's state is present, absent (no manifest), moved (another manifest), incomplete (a blob is
+    missing or has the wrong size) or unchecked (a blob was never hashed, or was changed since).
     """
     import contextlib
     import hashlib
@@ -55,7 +55,7 @@ def read_store(store: str, models: dict[str, str], status: str, unit: str) -> An
             if status is None or status.st_size != size:
                 state = "incomplete"
             elif state == "present":
-                key = [status.st_ino, status.st_size, status.st_mtime_ns]
+                key = [status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
                 state = "present" if checked.get(digest[7:]) == key else "unchecked"
         return {"state": state, "bytes": sum(blobs.values())}
 
@@ -67,7 +67,7 @@ def read_store(store: str, models: dict[str, str], status: str, unit: str) -> An
     try:
         with open(os.path.join(store, ".fetch", "checked.json")) as file:
             checked = dict(json.load(file))
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError):
         pass
     found, used, orphans = [], set(), 0
     for folder, _, files in os.walk(root):
@@ -88,6 +88,10 @@ def read_store(store: str, models: dict[str, str], status: str, unit: str) -> An
         "free": None,
         "pull": None,
     }
+    if all(model["state"] == "present" for model in out["models"].values()):
+        with contextlib.suppress(OSError):  # downloads that were begun, of models that are declared no longer
+            parts = [entry for entry in os.scandir(os.path.join(store, ".fetch")) if len(entry.name) == 64]
+            out["orphans"] += sum(entry.stat().st_size for entry in parts)
     try:
         space = os.statvfs(store)
         out["free"] = space.f_bavail * space.f_frsize

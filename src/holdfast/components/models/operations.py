@@ -18,6 +18,7 @@ from holdfast.operations.failing import report
 from holdfast.operations.unit import UnitState, steps, systemctl
 
 _POLL_S = 1.0
+_IDLE_S = 5.0  # without a byte, until it is told why
 _SWEEP = "/usr/local/lib/holdfast/holdfast_onhost/models_sweep.py"
 
 
@@ -80,7 +81,12 @@ def sweep(pull: Pull, sync: bool) -> Iterator[StringCommand]:
 
 
 def progress(pull: Mapping[str, Any]) -> dict[str, Any]:
-    """The puller's status as one of a transfer: done and total in bytes, and a label with model, rate and time left."""
+    """The puller's status as one of a transfer: done and total in bytes, and a label with model, rate and time left.
+
+    While it reads what is there, done is what it has read, and total is 0: nobody knows yet what will be fetched.
+    """
+    if pull.get("checked") and not pull.get("total") and pull.get("state") == "running":
+        return {"done": int(pull["checked"]), "total": 0, "label": "models: reading what is there"}
     label = f"models: {pull.get('model', '')}"
     if pull.get("rate"):
         label += f", {float(pull['rate']) / 2**20:.1f} MiB/s"
@@ -90,21 +96,36 @@ def progress(pull: Mapping[str, Any]) -> dict[str, Any]:
     return {"done": int(pull.get("bytes") or 0), "total": int(pull.get("total") or 0), "label": label}
 
 
+def reason(found: Mapping[str, Any]) -> str:
+    """Why nothing comes for now, in the puller's words; empty where it has none; pure."""
+    pull = found.get("pull") or {}
+    if found.get("sub") == "auto-restart":
+        return next(iter(telling(pull, found.get("journal") or "")), "").removeprefix("error: ")
+    return str(pull.get("waiting") or "") if pull.get("state") == "running" else ""
+
+
 def waiting(state: Any, host: Any, pull: Pull, patience_s: float) -> bool:
     """Until every declared model is there (True) or the puller has given up (False, told)."""
     last, since = -1, time.monotonic()
+    at, moved = -1, since
     while True:
         found = pull.read(host) or {}
         left = missing(found, pull.models)
         if not left:
             return True
-        now = progress(found.get("pull") or {})
-        if now["done"] >= last + max(1.0, pull.least * patience_s):
-            last, since = now["done"], time.monotonic()
-        last = min(last, now["done"])  # what a server sends from the start again
-        if now["total"]:
+        pulling = found.get("pull") or {}
+        done = int(pulling.get("bytes") or 0) + int(pulling.get("checked") or 0)
+        if done >= last + max(1.0, pull.least * patience_s):
+            last, since = done, time.monotonic()
+        last = min(last, done)  # what a server sends from the start again
+        if done != at:
+            at, moved = done, time.monotonic()
+        idle, quiet = time.monotonic() - moved, time.monotonic() - since
+        now, why = progress(pulling), reason(found)
+        if why and idle > _IDLE_S:
+            emit("waiting", host=host.name, what=f"models: {why}", seconds=round(idle, 1))
+        elif now["done"] or now["total"]:
             emit("bytes", host=host.name, **now)
-        quiet = time.monotonic() - since
         problem = verdict(found, left, quiet, patience_s, pull.unit)
         if problem:
             report(host, problem)
