@@ -43,7 +43,7 @@ class Status:
 
     def file_done(self, size: int) -> None:
         self._before += size
-        self._values["bytes"] = self._before
+        self._values.update(bytes=self._before, waiting="")
         self._write()
 
     def report(self, event: str, **values: object) -> None:

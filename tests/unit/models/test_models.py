@@ -156,15 +156,18 @@ def test_systemd_understands_the_unit(tmp_path: Path, own: dict[str, Any]) -> No
     assert files.UNIT in verify()
 
 
+def settings_of(store: Path, served: dict[str, str]) -> dict[str, Any]:
+    models = [{"name": name, "manifest": digest} for name, digest in served.items()]
+    return {"store": str(store), "user_agent": "x", "models": models}
+
+
 @pytest.fixture
 def stored(tmp_path: Path) -> tuple[Path, dict[str, str]]:
     served = make(tmp_path / "served")
     store = tmp_path / "store"
     models_store.make(str(store))
-    models = [{"name": name, "manifest": digest} for name, digest in served.items()]
     with registry.serving(tmp_path / "served") as server:
-        settings = {"store": str(store), "source": server.url, "user_agent": "x", "models": models}
-        pull(settings, Status(str(tmp_path / "status.json"), fetch_progress.silent))
+        pull({**settings_of(store, served), "source": server.url}, Status(str(tmp_path / "status.json"), fetch_progress.silent))
     return store, served
 
 
@@ -196,6 +199,16 @@ def test_fact_tells_what_was_never_hashed_and_what_belongs_to_no_model(stored: t
     assert read()["orphans"] == 0
     (store / "blobs" / ("sha256-" + "1" * 64)).write_bytes(b"12345")
     assert read()["orphans"] == 5
+    part = store / ".fetch" / ("2" * 64)
+    part.write_bytes(b"1234567")
+    assert read()["orphans"] == 12, "a download that nobody finishes"
+    blob = next((store / "blobs").glob("sha256-[!1]*"))
+    blob.rename(store / "away")
+    assert read()["orphans"] == 5, "while a model is missing it may be of that one"
+    (store / "away").rename(blob)
+    part.unlink()
+    puller = Status(str(store.parent / "status.json"), fetch_progress.silent)
+    pull({**settings_of(store, served), "source": "http://127.0.0.1:9"}, puller)  # the rename has changed the ctime
     biggest = max((store / "blobs").iterdir(), key=lambda path: path.stat().st_size)
     biggest.touch()
     assert sorted(value["state"] for value in read()["models"].values()) == ["present", "unchecked"]

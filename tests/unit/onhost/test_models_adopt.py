@@ -161,3 +161,66 @@ def test_our_own_store_is_no_other_one(site: Site) -> None:
     site.pull()
     site.settings["adopt"] = [str(site.store)]
     assert run(site).seen == []
+
+
+def test_blob_that_is_still_being_written_is_downloaded_and_adopted_when_done(site: Site, other: Path) -> None:
+    """Ollama writes to a file of another name; what others do is cut short, longer, or changes under the copy."""
+    big, small = sorted((other / "blobs").iterdir(), key=lambda path: path.stat().st_size)[-1:-3:-1]
+    data, rest = big.read_bytes(), small.read_bytes()
+    big.rename(big.with_name(big.name + "-partial"))
+    small.write_bytes(rest[:-1])
+    run(site)
+    there = {path.name for path in (site.store / "blobs").iterdir()}
+    assert big.name not in there and small.name not in there and there
+    big.with_name(big.name + "-partial").rename(big)
+    small.write_bytes(rest)
+    run(site)
+    assert {path.name for path in (site.store / "blobs").iterdir()} == there | {big.name, small.name}
+    site.pull()
+    assert site.same_as_served() and blobs_asked(site) == [] and big.read_bytes() == data
+
+
+def test_source_that_changes_while_it_is_copied_gives_no_blob(
+    site: Site, other: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    big = max((other / "blobs").iterdir(), key=lambda path: path.stat().st_size)
+    for path in (other / "blobs").iterdir():
+        path.chmod(0o666)  # copied, not linked
+    fetch, right = models_adopt.fetch, big.read_bytes()
+
+    def during(url: str, *rest: Any, **more: Any) -> str:
+        if url.endswith(big.name):
+            with big.open("r+b") as file:
+                file.seek(len(right) // 2)
+                file.write(b"somebody writes")
+        return fetch(url, *rest, **more)
+
+    monkeypatch.setattr(models_adopt, "fetch", during)
+    lines = run(site)
+    assert [values["path"] for event, values in lines.seen if event == "not adopted"] == [str(big)]
+    assert not (site.store / "blobs" / big.name).exists()
+    site.pull()
+    assert site.same_as_served() and len(blobs_asked(site)) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may not read")
+@pytest.mark.parametrize("what", ["blobs", "manifests", "store"])
+def test_source_that_cannot_be_read_is_no_obstacle(what: str, site: Site, other: Path, tmp_path: Path) -> None:
+    """As root on a network's file system, where root is nobody."""
+    for path in (tmp_path, *tmp_path.parents):
+        if path.stat().st_uid == 0 and path != Path("/") and not path.stat().st_mode & 0o001:
+            path.chmod(path.stat().st_mode | 0o011)
+    for path in [site.store, *site.store.rglob("*")]:
+        os.chown(path, 65534, 65534)
+    where = {"blobs": other / "blobs", "manifests": other / "manifests", "store": other}[what]
+    where.chmod(0o000)
+    settings = tmp_path / "models.json"
+    settings.write_text(json.dumps(site.settings))
+    settings.chmod(0o644)
+    command = [sys.executable, "-I", "-S", str(PROGRAM), str(settings)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, user=65534, group=65534, extra_groups=[])
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr and list((site.store / "blobs").iterdir()) == []
+    where.chmod(0o755)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, user=65534, group=65534, extra_groups=[])
+    assert '"how": "copied"' in done.stdout, done.stdout + done.stderr

@@ -53,3 +53,27 @@ def test_nothing_goes_while_a_declared_model_is_missing(site: Site) -> None:
     with pytest.raises(FetchError, match="new:1b is not in the store; nothing was removed"):
         sweep(site.settings)
     assert sorted(site.store.rglob("*")) == before
+
+
+@pytest.mark.parametrize("gone", [0, 1])
+def test_what_two_models_share_stays(gone: int, site: Site) -> None:
+    """Whichever goes: the other is whole, to its last shared licence."""
+    site.pull()
+    one, two = ({blob["digest"] for blob in blobs(site, model["name"])} for model in site.settings["models"])
+    assert one & two, "they do share something"
+    stays = site.settings["models"][1 - gone]
+    site.settings["models"] = [stays]
+    assert sweep(site.settings) > 0
+    there = {path.name.replace("-", ":") for path in (site.store / "blobs").iterdir()}
+    assert there == {blob["digest"] for blob in blobs(site, stays["name"])} >= one & two
+
+
+def test_one_manifest_under_two_names(site: Site) -> None:
+    """The blobs are those of a declared model, whatever else had them."""
+    site.pull()
+    first = site.settings["models"][0]["name"].replace(":", "/")
+    library = site.store / "manifests" / "registry.ollama.ai" / "library"
+    (library / "copy").mkdir()
+    (library / "copy" / "of-it").write_bytes((library / first).read_bytes())
+    assert sweep(site.settings) == 0
+    assert not (library / "copy").exists() and site.same_as_served() and len(site.manifests()) == 2
