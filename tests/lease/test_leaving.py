@@ -20,6 +20,7 @@ from tests.lease.sampler import Sampler, runners
 from tests.lease.servers import Server, Site
 from tests.lease.test_hand_over import seconds, status
 from tests.lease.test_kills import supervisor
+from tests.lease.test_sharing import Turns
 from tests.waiting import until
 
 from holdfast_onhost.lease.states import GRACE_S
@@ -185,9 +186,15 @@ def test_disconnecting_clients_hang_nothing(site: Site, serve: Callable[..., Ser
                 coder.ready()
     assert answered
     assert seen.both == [] and all(asked.whole for asked in others.done), [a.error for a in others.done if a.error]
+    assert set(seen.alone) == {"coder", "reasoner"}, "each of them was seen by itself"
+    waits, bound = [asked.took for asked in others.done], 2 * Turns([coder, reasoner]).at_most(others, seen.stall)
+    assert max(waits) <= bound, (waits, bound)
     lost = coder.said().count("Ollama lost its slot")
     assert coder.starts == 1 + lost
-    print(f"{left} clients left just after a token: the slot was lost and restored {lost} times")
+    print(
+        f"{left} clients left just after a token: the slot was lost and restored {lost} times; "
+        f"{len(waits)} others waited {max(waits):.2f} s of {bound:.2f} s at most"
+    )
     if SOAK:
         print(f"{count} of them left an Ollama without our part: it hung {hangs_without_us(serve, count)} times")
 

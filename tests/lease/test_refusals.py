@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,8 @@ from holdfast.paths import ROOT
 
 ADDRESS = "0000:01:00.0"
 UUID = "GPU-0c8f6a2e-1111-2222-3333-444455556666"
+# A mount of one's own, also for who may mount nothing.
+ALONE = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user", "--mount"]
 CARD = "  CUDA0: NVIDIA GeForce RTX 3090 (24135 MiB, {free} MiB free)\n"
 
 
@@ -155,6 +157,61 @@ def test_lease_directory_that_is_gone(loaded: bool, site: Site, serve: Callable[
     assert re.search("error: cannot write", coder.said())
 
 
+# A file system of a few blocks, mounted for one process alone: others see it through that one.
+_SMALL = """
+mount -t tmpfs -o size=64k none "$1"
+echo mounted
+read rest
+"""
+
+
+class SmallDisk:
+    """A folder on a file system that is soon full."""
+
+    def __init__(self, place: Path) -> None:
+        place.mkdir()
+        self._process = subprocess.Popen(
+            [*ALONE, "sh", "-c", _SMALL, "sh", str(place)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self._process.stdout is not None and self._process.stdout.readline() == "mounted\n"
+        self.folder = Path(f"/proc/{self._process.pid}/root{place}")
+        self.filler = self.folder / "filler"
+
+    def fill(self) -> None:
+        with self.filler.open("ab", buffering=0) as file, pytest.raises(OSError, match="No space left"):
+            while True:
+                file.write(bytes(4096))
+
+    def umount(self) -> None:
+        self._process.communicate("")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    made = SmallDisk(tmp_path / "small")
+    yield made
+    made.umount()
+
+
+@pytest.mark.parametrize("loaded", [False, True], ids=["first load", "parked"])
+def test_full_disk_under_running_servers(
+    loaded: bool, small_disk: SmallDisk, site: Site, serve: Callable[..., Server]
+) -> None:
+    """Whoever asks is told, of both; nobody hangs, and all is well again when there is room."""
+    both = [serve(name, HOLDFAST_LEASE_DIR=str(small_disk.folder)) for name in ("coder", "reasoner")]
+    if loaded:
+        parked(*both, site)
+    small_disk.fill()
+    told = refused(both[0])
+    assert f"cannot write {small_disk.folder}/gpu0." in told and "No space left on device" in told, told
+    assert f"df -h {small_disk.folder}" in told.split("Fix:")[1]
+    assert [found.model for found in runners(site.weights) if found.model == "coder"] == []
+    assert "No space left on device" in refused(both[0]), "and again"
+    small_disk.filler.unlink()
+    assert all(whole(generate(server, 5), 5) for server in both)
+    assert [server.starts for server in both] == [1, 1]
+
+
 # Run where a file system may be mounted for this process alone: a lease directory without a free block.
 _FULL = """
 mount -t tmpfs -o size=16k none "$1"
@@ -175,9 +232,8 @@ for attempt in (Queue(sys.argv[2], ["gpu0"], "coder").join, Leases(sys.argv[2], 
 
 
 def test_full_disk_is_an_error_that_names_it(tmp_path: Path) -> None:
-    alone = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user", "--mount"]
     words = ["sh", "-c", _FULL, "sh", str(tmp_path), sys.executable, str(ROOT / "src")]
-    done = subprocess.run([*alone, *words], capture_output=True, text=True, check=False)
+    done = subprocess.run([*ALONE, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     queue, leases = done.stdout.splitlines()
     assert (

@@ -54,6 +54,24 @@ def test_environment_of_each_role() -> None:
     assert not {"CUDA_VISIBLE_DEVICES", "HOLDFAST_GPUS", "HTTPS_PROXY", "HTTP_PROXY", "OLLAMA_ORIGINS"} & coder.keys()
 
 
+def test_environment_has_these_names_and_no_others() -> None:
+    """Each one changes how Ollama or llama-server works: one that came in by chance would, too."""
+    ours = {
+        "CARDS", "REQUIRE_GPU", "PORT", "INSTANCE", "LEASE_DIR", "LEASE", "LEASE_MIN_HOLD_S", "LEASE_VRAM", "CONTEXT", "BATCH",
+        "LOAD_LIMIT_S", "CONFIG",
+    }  # fmt: skip
+    named = {
+        "HOME", "OLLAMA_HOST", "OLLAMA_MODELS", "OLLAMA_NOPRUNE", "OLLAMA_NO_CLOUD", "OLLAMA_VULKAN", "GGML_VK_VISIBLE_DEVICES",
+        "CUDA_DEVICE_ORDER", "CUDA_CACHE_PATH", "OLLAMA_LLM_LIBRARY", "OLLAMA_MAX_LOADED_MODELS", "OLLAMA_SCHED_SPREAD",
+        "OLLAMA_NUM_PARALLEL", "OLLAMA_CONTEXT_LENGTH", "OLLAMA_FLASH_ATTENTION", "OLLAMA_KV_CACHE_TYPE", "OLLAMA_KEEP_ALIVE",
+        "OLLAMA_LOAD_TIMEOUT", "LLAMA_ARG_FIT", "LLAMA_ARG_N_GPU_LAYERS", "LLAMA_ARG_CACHE_RAM",
+        *(f"HOLDFAST_{name}" for name in ours),
+    }  # fmt: skip
+    for role in ("coder", "reasoner"):
+        assert environment(workstation(), role).keys() == named
+    assert environment(workstation(ollama={"llm_library": ""}), "coder").keys() == named - {"OLLAMA_LLM_LIBRARY"}
+
+
 def test_change_of_one_role_leaves_the_other_ones_configuration() -> None:
     plain, changed = workstation(), workstation(instances={"coder": {"context": 8192}})
     assert environment(plain, "coder")["HOLDFAST_CONFIG"] != environment(changed, "coder")["HOLDFAST_CONFIG"]
