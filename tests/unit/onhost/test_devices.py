@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.paths import ROOT
+from holdfast_onhost import devices
 from holdfast_onhost.devices import Found, Gpu, decide, declared, gpu_is_required, look, normal, resolve, uuids
 from holdfast_onhost.lease.settings import Settings
 
@@ -129,6 +130,31 @@ def test_driver_that_comes_late_is_waited_for(tmp_path: Path) -> None:
 
     assert not resolve([LEFT], str(root), 0, later)[LEFT].uuid
     assert resolve([LEFT], str(root), 5, later)[LEFT].uuid == UUID[LEFT.address]
+
+
+@pytest.mark.parametrize("second", [True, False], ids=["with the second try", "never"])
+def test_module_is_loaded_and_device_files_are_made_again_and_again(
+    second: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The race at boot (ggml-org/llama.cpp#27923); in the end all is well, or it is refused.  On "/", as a unit starts it."""
+    root = machine(tmp_path / "root", nodes=("nvidiactl",))
+    programs, told = tmp_path / "bin", tmp_path / "told"
+    programs.mkdir()
+    node = f'[ ! -e "{told}.again" ] || : >"{root}/dev/nvidia-uvm"; : >"{told}.again"' if second else ":"
+    for name, does in (("modprobe", "exit 1"), ("nvidia-modprobe", node)):
+        (programs / name).write_text(f'#!/bin/sh\necho {name} "$@" >>"{told}"\n{does}\n')
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs))
+    monkeypatch.setattr(devices, "_POLL_S", 0.01)
+    # All of them look below the tree that stands for "/".
+    monkeypatch.setattr(devices, "uuids", lambda _, ask: uuids(str(root), ask))
+    monkeypatch.setattr(devices, "look", lambda gpu, _, known: look(gpu, str(root), known))
+    monkeypatch.setattr(devices, "_prepare", lambda gpus, _, make=devices._prepare: make(gpus, str(root)))
+    found = resolve([LEFT], "/", 30 if second else 0.1, silent)
+    assert [bool(state.uuid) for state in found.values()] == [second]
+    assert decide(found, required=True)[0] == (UUID[LEFT.address] if second else None)
+    if second:
+        assert told.read_text().splitlines() == ["modprobe nvidia-uvm", "nvidia-modprobe -u -c 0"] * 2
 
 
 @pytest.mark.parametrize("text", ["left", "=01:00.0", "left=", "left=01:00", "left=0000:01:00.0;rm"])
