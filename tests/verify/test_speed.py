@@ -10,7 +10,7 @@ import statistics
 from typing import Any
 
 import pytest
-from tests.verify.cards import require, uuids
+from tests.verify.cards import fail, require, uuids
 from tests.verify.machine import Machine, Shape, assert_on_cards
 
 TOKENS, RUNS = 64, 5
@@ -26,7 +26,8 @@ def speed(machine: Machine, shape: Shape, cards: dict[str, Any]) -> dict[str, An
     found: dict[str, Any] = machine.look("speed", instances=instances)
     silent = [f"{role}: {seen['problem']}" for role, seen in found.items() if seen["problem"]]
     if silent:
-        pytest.fail(f"no answer that could be measured: {'; '.join(silent)}", pytrace=False)
+        fix = f"./holdfast status {shape.name}; sudo journalctl -u ollama@ROLE -n 50 on the machine"
+        fail(f"no answer that could be measured: {'; '.join(silent)}", fix)
     return found
 
 

@@ -169,7 +169,9 @@ def _python(ws: Workstation) -> list[str]:
     """What reads the program from its stdin on the machine, as the login user."""
     if ws.local:
         return [sys.executable, "-I", "-S", "-"]
-    return [*remote.ssh_words(ws), shlex.join(["python3", "-I", "-S", "-"])]
+    ssh, *others = remote.ssh_words(ws)
+    # A machine that falls off the network in these minutes is noticed, and not waited for.
+    return [ssh, "-o", "ServerAliveInterval=15", *others, shlex.join(["python3", "-I", "-S", "-"])]
 
 
 @contextlib.contextmanager

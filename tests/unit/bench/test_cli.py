@@ -104,6 +104,7 @@ def test_a_machine_at_speed(machine: dict[str, Any], hosts: Path, capsys: pytest
     assert (
         machine["words"][0] == "ssh"
         and machine["words"][-1] == "python3 -I -S -"
+        and "ServerAliveInterval=15" in machine["words"]
         and machine["job"]["sudo"] == ["sudo", "-n"]
     )
     assert "coder (qwen2.5-coder:32b on left): ok" in out and "by nvidia-smi: yes" in out and "71 %" in out
