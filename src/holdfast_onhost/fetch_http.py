@@ -171,7 +171,12 @@ def _http(method: str, url: str, headers: dict[str, str], timeout: float, hops: 
         answer = _http(method, target, headers, timeout, hops - 1, pace)
         answer.redirected = True
         return answer
-    first, total = _extent(response)
+    try:
+        first, total = _extent(response)
+    except BaseException:
+        response.close()
+        connection.close()
+        raise
     encoding = (response.headers.get("Content-Encoding") or "").strip().lower()
     encoding = "" if encoding == "identity" else encoding
     return Answer(response.status, first, total, False, _seconds(response), response, connection, pace, encoding)

@@ -1,7 +1,12 @@
-"""Where models come from besides a registry, under the real systemd and its confinement: another Ollama's store, a depot."""
+"""Where models come from besides a registry, under the real systemd and its confinement: another Ollama's store, a depot;
+and a download that nobody is connected to."""
 
 from __future__ import annotations
 
+import argparse
+import json
+import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +14,12 @@ from typing import Any
 import pytest
 
 from holdfast import depot
+from holdfast.cli import status
+from holdfast.cli.show import Shown
+from holdfast.errors import HoldfastError
 from holdfast.lab import layout
+
+from .test_cut_off import children
 
 STORE = "/var/lib/holdfast/models"
 # Nobody listens there: what is not on the machine stays away.
@@ -90,3 +100,51 @@ def test_models_of_a_depot_on_the_machine(machine: Any, whole: str) -> None:
     answer(machine)
     assert machine.ssh(["systemctl", "show", "-p", "PrivateNetwork", "--value", UNIT]).stdout.strip() == "yes"
     assert machine.apply({"depot": "/srv/depot", "models.registry": "depot"}).changed == []
+
+
+# What the puller itself would have read at its start, had somebody taken back the limit.
+UNLIMITED = f'sed -i \'s/"limit": [0-9.]*/"limit": 0/\' /etc/holdfast/models.json; systemctl restart --no-block {UNIT}'
+
+
+class Watched(Shown):
+    """A person at `status --watch`; when bytes are seen first, the rest may come at once."""
+
+    def __init__(self, machine: Any) -> None:
+        super().__init__()
+        self.machine, self.told, self.pid = machine, [], 0  # type: ignore[var-annotated]
+
+    def bytes(self, done: int, total: int | None, label: str) -> None:
+        self.told.append((done, total, label))
+        if not self.pid:
+            self.pid = self.machine.main_pid(UNIT)
+            self.machine.root(UNLIMITED)
+
+
+def test_a_download_outlives_the_connection_and_is_found_again(machine: Any, whole: str) -> None:
+    """`up` shows bytes, rate and time left; its connection is cut; the same process goes on, and `status --watch` finds it."""
+    machine.root(EMPTY)
+    shown: list[dict[str, Any]] = []
+
+    def cut(event: dict[str, Any]) -> None:
+        if event["event"] == "bytes" and "left" in event["label"] and not shown:
+            shown.append(event)
+            for pyinfra in children(os.getpid(), "pyinfra_cli"):
+                for pid in children(pyinfra):
+                    os.kill(pid, signal.SIGKILL)
+
+    since = now(machine)
+    with pytest.raises(HoldfastError):
+        machine.apply({"models.limit_mib_s": 0.4}, heard=cut)
+    assert shown and 0 < shown[0]["done"] < shown[0]["total"] and "MiB/s" in shown[0]["label"]
+    puller = machine.main_pid(UNIT)
+    assert puller
+
+    person = Watched(machine)
+    outcome = status.run(argparse.Namespace(host=machine.name, facts=None, watch=True), person)
+    assert outcome.code == 0, outcome.data["findings"]
+    assert person.pid == puller, "it was there all the time"
+    done, total, label = person.told[0]
+    assert shown[0]["done"] <= done < total == shown[0]["total"] and "MiB/s" in label and "left" in label
+    ends = [json.loads(line) for line in journal(machine, since).splitlines() if line.startswith('{"event": "done"')]
+    assert max(end["resumed_at"] for end in ends) > 0, "the restart cost nothing"
+    assert all(entry["state"] == "present" for entry in outcome.data["models"]["models"].values())

@@ -10,6 +10,17 @@ from tests.waiting import until
 
 BOOT_S = 180
 UNITS = ("ollama@coder", "ollama@reasoner", "open-webui", "tailscaled")
+PULLER = "holdfast-models.service"
+# A download that is half done when the machine goes down: one model's file is gone, and comes slowly.
+HALF = """
+cd /var/lib/holdfast/models; cp -p /etc/holdfast/models.json /root/models.json
+big=$(ls -S blobs | head -n 1); rm blobs/$big; part=.fetch/${big#sha256-}
+sed -i 's/"limit": [0-9.]*/"limit": 1000000/' /etc/holdfast/models.json
+systemctl start holdfast-models
+until [ "$(stat -c %s $part 2>/dev/null || echo 0)" -ge 1000000 ]; do sleep 0.1; done
+mv /root/models.json /etc/holdfast/models.json
+stat -c %s $part
+"""
 # What makes a node of the tailnet the same node.
 IDENTITY = ("ID", "PublicKey", "DNSName", "TailscaleIPs", "HostName", "Tags", "UserID")
 
@@ -43,6 +54,7 @@ def rebooted(workstation: Any) -> tuple[Any, dict[str, Any]]:
     assert "coder" in workstation.root("holdfast-gpu prefer coder --for 2h")
     assert workstation.state().models["reasoner"] in workstation.says("reasoner")
     assert '"reasoner"' in workstation.ssh(["cat", "/run/holdfast/lease/left.holder"]).stdout, "somebody holds a lease"
+    before["fetched"] = int(workstation.root(HALF))
     boot = workstation.ssh(["cat", "/proc/sys/kernel/random/boot_id"]).stdout.strip()
     assert workstation.reboot() != boot
     return workstation, before
@@ -63,6 +75,15 @@ def test_it_is_the_same_node(rebooted: Any) -> None:
     assert after["TailscaleIPs"] and after["PublicKey"], "there is something to compare"
     # And by the control server's word: not a second node beside the first.
     assert machine.joined()["ipv4"] in after["TailscaleIPs"]
+
+
+def test_a_download_goes_on_where_it_was(rebooted: Any) -> None:
+    """By itself, and to the byte: a shutdown lets the puller put on the disk what it has."""
+    machine, before = rebooted
+    until(lambda: '"event": "done"' in machine.root(f"journalctl -b -u {PULLER} -o cat"), "the puller is done", BOOT_S)
+    said = machine.root(f"journalctl -b -u {PULLER} -o cat").splitlines()
+    (done,) = [json.loads(line) for line in said if line.startswith('{"event": "done"')]
+    assert before["fetched"] <= done["resumed_at"] < done["bytes"], said
 
 
 def test_nobody_holds_a_lease_of_before(rebooted: Any) -> None:

@@ -137,6 +137,7 @@ def test_settings_of_the_puller() -> None:
     assert value["user_agent"].startswith("ollama/0.")
     assert value["models"] == [{"name": CODER, "manifest": ONE}]
     assert f"HOLDFAST_CONFIG={files.config(text)}\n" in files.unit(ws, text)
+    assert "\nEnvironmentFile=-/etc/environment\n" in files.unit(ws, text), "where a machine has its proxy"
     assert files.config(text) != files.config(files.settings(ws, {CODER: TWO}))
 
 

@@ -6,6 +6,7 @@ import contextlib
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -34,8 +35,8 @@ def answer(status: str = "200 OK", body: bytes = b"", **headers: object) -> byte
 
 
 @contextlib.contextmanager
-def answering(script: Script) -> Iterator[Hostile]:
-    """One answer for each connection, which it then closes."""
+def answering(script: Script, drip: float = 0) -> Iterator[Hostile]:
+    """One answer for each connection, which it then closes; `drip`: seconds after each of its bytes."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = Hostile(script, listener.getsockname()[1])
 
@@ -50,8 +51,12 @@ def answering(script: Script) -> Iterator[Hostile]:
                         first = re.search(rb"(?i)\r\nrange: bytes=(\d+)", head)
                         path, at = head.split()[1].decode("latin-1"), int(first[1]) if first else 0
                         server.asked.append((path, at))
-                        caller.sendall(server.script(len(server.asked) - 1, path, at))
+                        said = server.script(len(server.asked) - 1, path, at)
+                        for start in range(0, len(said), 1 if drip else len(said) or 1):
+                            caller.sendall(said[start : start + 1] if drip else said)
+                            time.sleep(drip)
                         caller.shutdown(socket.SHUT_WR)
+                        caller.settimeout(0.5)
                         while caller.recv(65536):  # or a reset could overtake the answer
                             pass
 
