@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from tests.vm.machine import VmMachine
 
+from holdfast.lab.vm import dress
+
 AWAY = "/boot/upgrade"
 # The oldest that the archive has, of the same flavour: for another one the component would, rightly, have DKMS build there.
 _OLD = """
@@ -22,7 +24,9 @@ DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends $im
 def put_away(machine: VmMachine) -> str:
     """Install an older kernel and put the newer one out of the boot loader's sight; returns the newer one's release."""
     new = machine.root("ls /boot/vmlinuz-* | sed 's,/boot/vmlinuz-,,' | sort -V | tail -n 1").strip()
+    dress.small_initrd(machine.layout.tree)  # for both: a large one takes long to make, and longer to boot
     machine.root(_OLD)
+    machine.root(f"update-initramfs -u -k {new}")
     machine.root(f"mkdir {AWAY} && mv /boot/*-{new} {AWAY}")
     left = machine.root("ls /boot/vmlinuz-*").split()
     assert len(left) == 1 and new not in left[0], f"the archive has but one kernel to boot: {left}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,27 @@ def test_a_disk_without_initrd_or_without_kernel(tmp_path: Path) -> None:
         dress.kernel(tmp_path / "b" / "tree")
 
 
+def test_an_initrd_is_made_anew_where_it_is_missing_or_older_than_what_is_to_be_in_it(tmp_path: Path) -> None:
+    made = tree(tmp_path, "6.12.9", "6.12.10")
+    dress.small_initrd(made)
+    os.utime(made / "boot/initrd.img-6.12.9", (0, 0))
+    os.utime(made / "boot/initrd.img-6.12.10", (time.time() + 60, time.time() + 60))
+    (made / "boot/vmlinuz-7.0").write_bytes(b"kernel")
+    assert dress.stale(made) == ["6.12.9", "7.0"]
+    settings = made / "etc/initramfs-tools/modules"
+    os.utime(settings, (0, 0))
+    dress.small_initrd(made)
+    assert settings.stat().st_mtime == 0, "not written again where it is as it should be"
+
+
+def test_a_disk_that_is_too_full_is_told_before_anything_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk.require_room(tmp_path / "not" / "yet")
+    monkeypatch.setattr(disk, "ROOM_GIB", 1 << 40)
+    with pytest.raises(HoldfastError) as told:
+        disk.require_room(tmp_path / "not" / "yet")
+    assert str(tmp_path) in told.value.render() and "GiB are free" in told.value.render() and "Fix:" in told.value.render()
+
+
 def test_why_qemu_ended() -> None:
     said = b'{"timestamp": {"seconds": 1}, "event": "SHUTDOWN", "data": {"guest": true, "reason": "guest-reset"}}\r\n'
     assert power.reason([b'{"return": {}}\n', said]) == "guest-reset"
@@ -70,6 +93,7 @@ def test_what_costs_much_in_software_is_left_out_there_alone() -> None:
     words = {accelerator: power.command(layout, files, accelerator, 512) for accelerator in ("kvm", "tcg")}
     assert any("mitigations=off" in w for w in words["tcg"])
     assert not any("mitigations=off" in w for w in words["kvm"])
+    assert all(len(w) < 2048 for both in words.values() for w in both), "x86's COMMAND_LINE_SIZE: the rest would be cut off"
     assert "-initrd" not in words["kvm"]
     assert not any("hostfwd" in w or "user," in w for both in words.values() for w in both), "no port of this computer"
 

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
-from holdfast.lab.vm.layout import DISK_GIB, LABEL
+from holdfast.errors import HoldfastError
+from holdfast.lab.vm.layout import DISK_GIB, LABEL, ROOM_GIB
 from holdfast.proc import run
+
+
+def require_room(folder: Path) -> None:
+    """Raises HoldfastError where the disk that ``folder`` is on, or will be on, has no room for a virtual machine."""
+    place = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(place).free / 2**30
+    if free < ROOM_GIB:
+        raise HoldfastError(
+            f"a virtual machine takes up to {ROOM_GIB} GiB while it is made, and {free:.1f} GiB are free", where=str(place),
+            allowed=f"at least {ROOM_GIB} GiB", fix="make room there, or put the machine elsewhere: XDG_STATE_HOME=/FOLDER",
+        )  # fmt: skip
 
 
 def make(tree: Path, image: Path, *, env: dict[str, str], log: Path) -> None:

@@ -34,8 +34,11 @@ class VmLab(Lab):
     def up(self, progress: Progress = QUIET, models: Mapping[str, Path] | None = None) -> LabState:
         """As any lab. A virtual machine that is off, by itself or by a power cut, is switched on again: the same disk."""
         prerequisites.ensure(progress, vm=True)
+        found = state.read(self.name)
         if self.is_off():
             self.power_on(progress)
+        elif not (found and found.vm):
+            disk.require_room(self.layout.folder)
         return super().up(progress, models)
 
     def is_off(self) -> bool:
