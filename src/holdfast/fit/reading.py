@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import re
+import stat
+from pathlib import Path
 from typing import Any
 
 from holdfast.fit.architectures import foreign, windows
-from holdfast.fit.header import Array, Header, HeaderError, Tensor
+from holdfast.fit.header import Array, Header, HeaderError, Tensor, read
 from holdfast.fit.shape import READ, Layer, Shape
 
 _BLOCK = re.compile(r"blk\.(\d+)\.(.+)")
@@ -48,6 +51,15 @@ def shape_of(header: Header, where: str = "GGUF") -> Shape:
         vocabulary=table.dimensions[-1], heads=facts.heads, head=max(facts.key, facts.value), feed_forward=feed,
         output=outside, embedding=table.bytes, experts=experts, experts_used=used if experts else 0, source=READ,
     )  # fmt: skip
+
+
+def of_file(path: Path) -> Shape:
+    """The shape of the model in ``path``. Raises OSError (also for what is no ordinary file: it might never begin) and
+    HeaderError."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is no ordinary file")
+    with path.open("rb") as source:
+        return shape_of(read(source, str(path)), str(path))
 
 
 class _Facts:

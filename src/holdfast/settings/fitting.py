@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 from holdfast.components.ollama.options import Instance
 from holdfast.errors import HoldfastError, SettingsError
 from holdfast.fit import Card, Shape, Verdict, judge, leasing
-from holdfast.fit.header import read
 from holdfast.fit.lock import shape_from_lock, shapes
 from holdfast.fit.nearest import nearest
-from holdfast.fit.reading import shape_of
+from holdfast.fit.reading import of_file
 from holdfast.fit.residents import together
 
 if TYPE_CHECKING:
@@ -114,8 +113,7 @@ def _of_file(path: Path) -> Shape:
 
 @functools.lru_cache(maxsize=32)
 def _of_stamped(path: Path, _changed: int, _size: int) -> Shape:
-    with path.open("rb") as source:
-        return shape_of(read(source, str(path)), str(path))
+    return of_file(path)
 
 
 def verdicts(ws: Workstation) -> dict[str, Verdict]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -116,11 +117,39 @@ def test_a_gguf_that_is_not_known_is_not_guessed(hosts: Path, capsys: pytest.Cap
 @pytest.mark.parametrize(
     "words",
     [["--profile", "dual_309"], ["--profile", "cpu", "--gguf", "x"], ["gpu-box", "--profile", "cpu"], ["gpu-box", "--card", "t4"],
-     ["--profile", "dual_3090", "--set", "instances.coder.contxt=1"]],
+     ["--profile", "dual_3090", "--set", "instances.coder.contxt=1"], ["--profile", "dual_3090", "--set", "nonsense=1"],
+     ["--profile", "dual_3090", "--set", "instances.coder.gpus=[left, left]"], ["--profile", "dual_3090", "--card", ""],
+     ["--profile", "dual_3090", "--set", "instances="], ["--profile", "dual_3090", "--set", "instances.coder.lease=[]"],
+     ["--profile", "dual_3090", "--set", "instances.coder.context=999999999999"],
+     ["--profile", "dual_3090", "--set", 'models.shapes={"a:b": /dev/zero}'], ["--gguf", "/dev/zero"]],
 )  # fmt: skip
 def test_wrong_words(hosts: Path, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["plan", *words]) == 2
     assert capsys.readouterr().err.splitlines()[-1].startswith("Fix: ")
+
+
+def test_a_profile_takes_every_setting_that_decides(hosts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    roles.write_coder(hosts / "tiny.gguf")
+    base = ["plan", "--profile", "dual_3090", "--json"]
+    values = {
+        "instances.coder.model": "tiny:1", "models.shapes": f'{{"tiny:1": {hosts / "tiny.gguf"}}}', "gpus.left.card": "rtx-5090",
+        "gpus.right.display": "true",
+    }  # fmt: skip
+    assert run([*base, *(word for key, value in values.items() for word in ("--set", f"{key}={value}"))]) == 0
+    found = json.loads(capsys.readouterr().out)["fit"]["instances"]
+    assert found["coder"]["shape"] == "read from the GGUF"
+    assert run(base) == 0
+    plain = json.loads(capsys.readouterr().out)["fit"]["instances"]
+    left, right = found["reasoner"]["gpus"]
+    assert left["card"] == "GeForce RTX 5090"
+    # The display's 800 MiB move layers to the card without one.
+    assert right["layers"] < plain["reasoner"]["gpus"][1]["layers"]
+
+
+def test_a_file_that_never_begins_is_no_gguf(hosts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(hosts / "pipe.gguf")
+    assert run(["plan", "--gguf", str(hosts / "pipe.gguf")]) == 2
+    assert "it is no ordinary file" in capsys.readouterr().err
 
 
 def test_a_host_is_judged_before_it_is_asked(

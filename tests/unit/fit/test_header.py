@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,11 @@ from holdfast.lab.models import roles
 RIGHT = header(*model())
 
 
-def test_a_model_as_it_is_written_by_the_library(tmp_path: Path) -> None:
+@pytest.mark.parametrize("write", [roles.write_coder, roles.write_reasoner, roles.write_loop])
+def test_a_model_as_it_is_written_by_the_library(write: Callable[[Path], None], tmp_path: Path) -> None:
     import gguf
 
-    roles.write_coder(tmp_path / "model.gguf")
+    write(tmp_path / "model.gguf")
     theirs = gguf.GGUFReader(tmp_path / "model.gguf")
     with (tmp_path / "model.gguf").open("rb") as file:
         ours = read(file)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from holdfast.components.models.options import ModelName
 from holdfast.settings.section import Section
@@ -59,6 +59,13 @@ class Instance(Section):
         "uses. Where several share what is no card, the same word in each of them will do; empty: it never waits.",
         examples=[["left", "right"], ["memory"]],
     )
+
+    @field_validator("gpus")
+    @classmethod
+    def _each_card_once(cls, value: list[str]) -> list[str]:
+        if len(set(value)) < len(value):
+            raise ValueError(f"a card is named twice: {', '.join(value)}; name each one once")
+        return value
 
     @model_validator(mode="after")
     def _quantized_cache_needs_flash_attention(self) -> Self:
