@@ -7,7 +7,7 @@ from holdfast.components.aider.deploy import aider
 from holdfast.components.base.deploy import base
 from holdfast.components.models.deploy import await_pull, change_models, models_preflight, start_pull
 from holdfast.components.nvidia.deploy import nvidia, nvidia_preflight
-from holdfast.components.ollama.deploy import ollama, ollama_preflight
+from holdfast.components.ollama.deploy import ollama, ollama_preflight, run_ollama
 from holdfast.components.open_webui.deploy import await_open_webui, open_webui
 from holdfast.components.tailscale.deploy import tailscale, tailscale_preflight
 from holdfast.settings import Workstation
@@ -26,7 +26,8 @@ start_pull(ws)  # the longest download runs in the background from here …
 nvidia(ws)
 tailscale(ws)
 ollama(ws)
-change_models(ws)  # a model that takes another's place answers before clients ask it
+change_models(ws)  # a model that takes another's place answers, beside it, before a server or a client changes over
+run_ollama(ws)
 open_webui(ws)  # after the tailnet: its public address is read there
 aider(ws)
 await_open_webui(ws)

@@ -10,10 +10,11 @@ from typing import Any
 from tests.fake.machine import Machine, Unit, hears, runs
 from tests.fake.systemd import BEFORE, SERVERS, STARTED, instance, pairs, stop
 
-from holdfast.components.models.change import ask_model, read_answered
+from holdfast.components.models.change import read_in_service, write_in_service
 from holdfast.components.models.facts import read_store
 from holdfast.components.models.files import SETTINGS, UNIT
 from holdfast.components.models.folder import read_folder
+from holdfast.components.models.trial import try_model
 from holdfast.components.ollama.instances import read_instances
 
 
@@ -76,21 +77,24 @@ def folder(m: Machine, path: str, fstab: str) -> Any:
     return {"unmounted": "", "kind": kind, "store": f"{path}/blobs" in m.disk, "foreign": [], "root_disk": True}
 
 
-@runs(read_answered)
-def answered(m: Machine, path: str) -> Any:
+@runs(read_in_service)
+def in_service(m: Machine, path: str) -> Any:
     return json.loads(m.text(path) or "{}")
 
 
-@runs(ask_model)
-def ask(m: Machine, role: str, port: int, model: str, digest: str, path: str, timeout_s: float) -> str:
-    """A server answers for what is in the store."""
-    env = dict(process.env) if (process := m.units.get(f"ollama@{role}.service", Unit()).process) else {}
-    if m.text(manifest(env.get("OLLAMA_MODELS", ""), model)) is None or not env["OLLAMA_HOST"].endswith(f":{port}"):
+@runs(write_in_service)
+def note(m: Machine, path: str, roles: dict[str, str], all_of_them: bool) -> None:
+    known = {} if all_of_them else json.loads(m.text(path) or "{}")
+    m.write(path, json.dumps({**known, **roles}))
+
+
+@runs(try_model)
+def try_it(m: Machine, role: str, model: str, environment: str, timeout_s: float) -> str:
+    """A server answers for what is in the store, on the port that it was given."""
+    env = pairs(environment)
+    if f"ollama@{role}.service" not in m.units or m.text(manifest(env["OLLAMA_MODELS"], model)) is None:
         return f"HTTP 404 model '{model}' not found"
-    if model in getattr(m, "refuses", ()):
-        return "HTTP 500 error loading model"
-    m.write(path, json.dumps({**json.loads(m.text(path) or "{}"), role: digest}))
-    return ""
+    return "HTTP 500 error loading model" if model in getattr(m, "refuses", ()) else ""
 
 
 @hears(r"models_sweep\.py (?P<settings>\S+)")

@@ -166,7 +166,7 @@ DRIFT: dict[str, tuple[Break, set[str]]] = {
     "supervisor": (lambda m: m.remove(m.resolve("/opt/ollama/current/serve/lib/ollama/llama-server")), {INSTALL}),
     "lease folder": (lambda m: m.put("/run/holdfast/lease", Inode("directory", "777", "ollama", "ollama")), {LEASES}),
     "lease folder gone": (lambda m: m.remove("/run/holdfast/lease"), {LEASES}),
-    "holdfast-gpu": (lambda m: m.remove("/usr/local/bin/holdfast-gpu"), {"Ollama | Write Ollama's units and environments"}),
+    "holdfast-gpu": (lambda m: m.remove("/usr/local/bin/holdfast-gpu"), {"Ollama | Write Ollama's units"}),
     "environment": (lambda m: m.remove(environment(m, "/opt/aider") + "/.complete"), {AIDER}),
     "environment's link": (lambda m: m.remove("/opt/aider/current"), {AIDER}),
     "old environment": (lambda m: m.write("/opt/aider/0123-py3.11/.complete", ""), {AIDER}),

@@ -18,9 +18,10 @@ from holdfast.components.models.files import SETTINGS, UNIT
 
 OLD, NEW = "qwen2.5-coder:32b", "other-coder:7b"
 STORE = "/var/lib/holdfast/models"
-CHANGE = "Models: change | Let new models answer before clients ask them"
+CHANGE = "Models: change | Let new models answer before they take over"
 SWEEP = "Models: wait | Remove models that are not declared"
 CLIENT = "/etc/holdfast/aider/aider.conf.yml"
+CODER, ENVIRONMENT = "ollama@coder.service", "/etc/holdfast/ollama/coder.env"
 
 
 def other(site: dict[str, Any], **models: Any) -> dict[str, Any]:
@@ -31,15 +32,21 @@ def other(site: dict[str, Any], **models: Any) -> dict[str, Any]:
 
 def test_old_model_stays_in_service_until_the_new_one_has_answered(converged: Machine, site: dict[str, Any]) -> None:
     settings, machine = other(site), converged.copy()
+    env, process = machine.text(ENVIRONMENT), machine.units[CODER].process
     taken = shots(machine, settings)
     switched = [shot for _, shot in taken if NEW in (shot.text(CLIENT) or "")]
     waiting = [shot for _, shot in taken if NEW not in (shot.text(CLIENT) or "")]
     assert switched and waiting
     for shot in taken:
         assert shot[1].text(manifest(STORE, OLD)), shot[0]
+    answered = [shot for _, shot in taken if json.loads(shot.text(change.IN_SERVICE) or "{}")["coder"] == "sha256:" + digest(NEW)]
+    assert 0 < len(answered) < len(taken)
+    for _, shot in taken:
+        if shot not in answered:
+            assert (shot.text(ENVIRONMENT), shot.units[CODER].process) == (env, process), "nobody has touched its server"
+    assert machine.units[CODER].process != process, "the arithmetic is another one for another model"
     for shot in switched:
-        assert shot.text(manifest(STORE, NEW))
-        assert json.loads(shot.text(change.ANSWERED) or "{}")["coder"] == "sha256:" + digest(NEW)
+        assert shot.text(manifest(STORE, NEW)) and shot in answered
     done = engine.run(machine, settings)
     assert not done.failed and done.changed == []
     assert machine.text(manifest(STORE, OLD)), "the default only lists it"
@@ -48,12 +55,12 @@ def test_old_model_stays_in_service_until_the_new_one_has_answered(converged: Ma
 def test_new_model_that_does_not_answer_leaves_the_clients_alone(converged: Machine, site: dict[str, Any]) -> None:
     settings = other(site)
     settings["models"] = {**settings["models"], "store": STORE}
-    before = converged.text(CLIENT)
+    before = converged.text(CLIENT), converged.text(ENVIRONMENT), converged.units[CODER]
     converged.refuses = {NEW}  # type: ignore[attr-defined]
     done = engine.run(converged, settings)
     assert done.failed
     assert NEW in done.errors[0]["message"] and "still in service" in done.errors[0]["fix"]
-    assert converged.text(CLIENT) == before
+    assert (converged.text(CLIENT), converged.text(ENVIRONMENT), converged.units[CODER]) == before
     converged.refuses = set()  # type: ignore[attr-defined]
     done = engine.run(converged, settings)
     assert not done.failed and CHANGE in done.changed
@@ -103,14 +110,14 @@ def test_old_model_stays_in_service_while_the_new_one_cannot_be_had(
     """The pinned Ollama is too old for it (412): told with the pin to move, and everybody goes on with the old one."""
     why = f"{NEW}: the registry wants a newer Ollama than 0.32.15 for it (HTTP 412 too old)"
     fix = "raise artifacts.ollama.version in locks/artifacts.yml, then ./holdfast depot update ollama"
-    client, old = converged.text(CLIENT), converged.text(manifest(STORE, OLD))
+    client, old, unit = converged.text(CLIENT), converged.text(manifest(STORE, OLD)), converged.units[CODER]
     settings = other(site)
     converged.withheld = {NEW: (why, fix)}  # type: ignore[attr-defined]
     done = engine.run(converged, settings)
     assert done.failed
     assert "wants a newer Ollama" in done.errors[0]["message"] and "artifacts.ollama.version" in done.errors[0]["fix"]
     assert converged.text(CLIENT) == client and converged.text(manifest(STORE, OLD)) == old
-    assert converged.units["ollama@coder.service"].state == "active"
+    assert converged.units[CODER] == unit
     converged.withheld = {}  # type: ignore[attr-defined]
     assert not engine.run(converged, settings).failed
     assert NEW in (converged.text(CLIENT) or "")

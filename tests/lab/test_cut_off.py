@@ -77,7 +77,7 @@ def test_cut_between_the_file_and_the_restart(machine: Any) -> None:
     after = machine.pids()
     assert {unit for unit in before if before[unit] != after[unit]} == {CODER}, changed
     assert "Ollama | Run the coder" in changed and "Ollama | Run the reasoner" not in changed
-    assert "Ollama | Write Ollama's units and environments" not in changed, "the cut apply had done that"
+    assert "Ollama | Write Ollama's environments" not in changed, "the cut apply had done that"
     assert context_of(machine, after[CODER]) == "8192"
     assert machine.apply(values).changed == []
     assert machine.pids() == after

@@ -6,7 +6,7 @@ from holdfast.apply import attach
 from holdfast.components.base.deploy import base
 from holdfast.components.models.deploy import await_pull, change_models, models_preflight, start_pull
 from holdfast.components.nvidia.deploy import nvidia, nvidia_preflight
-from holdfast.components.ollama.deploy import ollama, ollama_preflight
+from holdfast.components.ollama.deploy import ollama, ollama_preflight, run_ollama
 from holdfast.settings import Workstation
 
 ws = Workstation.of(host.data)
@@ -20,4 +20,5 @@ start_pull(ws)
 nvidia(ws)
 ollama(ws)
 change_models(ws)
+run_ollama(ws)
 await_pull(ws)

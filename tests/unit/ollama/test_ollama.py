@@ -131,7 +131,7 @@ def test_every_role_may_open_its_own_port_only() -> None:
     ws = workstation()
     assert "SocketBindAllow=ipv4:tcp:11434\n" in files.port(ws, "coder")
     assert "11434" not in files.template(ws)
-    paths = [entry.path for entry in files.entries(ws, "r")]
+    paths = [entry.path for entry in [*files.units(ws), *files.environments(ws, "r")]]
     assert "/etc/systemd/system/ollama@coder.service.d/port.conf" in paths
     assert "/etc/systemd/system/ollama@reasoner.service.d/port.conf" in paths
 

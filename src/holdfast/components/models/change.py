@@ -1,40 +1,43 @@
 """Another model for a role: the old one stays in service until the new one is there and has answered.
 
-Servers see a new model at once, and keep the old one; what changes hands is what the clients ask for. So where somebody may
-be in service with a model that is declared no longer, the wait comes before the clients are written and not at the end.
+What is in service has a record of its own, role by role. Where another model is declared, the apply waits for its download, and
+then a second server, with the environment that the role is to get, on a port that nobody knows, takes its turn on the cards and
+asks the model for a token. Only then the role's own environment is written, its server restarted, and its clients told. Until
+then nothing of the role is touched, so a model that cannot be had, or that does not answer, changes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from pyinfra import host
-from pyinfra.api import FunctionCommand, operation
+from pyinfra.api import FunctionCommand, StringCommand, operation
 
 from holdfast.components.models.facts import missing
 from holdfast.components.models.operations import Pull, waiting
+from holdfast.components.models.trial import try_model
 from holdfast.errors import HoldfastError
 from holdfast.operations.events import emit
 from holdfast.operations.failing import report
-from holdfast.operations.remote import PythonFact
+from holdfast.operations.remote import PythonFact, program, python_command
 
-ANSWERED = "/var/lib/holdfast/models-answered.json"
-"""Role -> manifest digest of the model that has answered there; only where a model was changed."""
+IN_SERVICE = "/var/lib/holdfast/models-in-service.json"
+"""Role -> manifest digest of the model that it is known to serve."""
 
 
 @dataclass(frozen=True)
 class Ask:
-    """A role and the model that is to answer on its port; `digest` is its manifest's ("sha256:…")."""
+    """A role, the model that it is to have, its manifest's digest ("sha256:…"), and the text of the environment to try it in."""
 
     role: str
-    port: int
     model: str
     digest: str
+    environment: str
 
 
-def read_answered(path: str) -> Any:
+def read_in_service(path: str) -> Any:
     """Runs on the host: role -> digest."""
     import json
 
@@ -45,76 +48,79 @@ def read_answered(path: str) -> Any:
         return {}
 
 
-class Answered(PythonFact):
-    """Which models have answered; see read_answered."""
-
-    reader = staticmethod(read_answered)
-
-
-def ask_model(role: str, port: int, model: str, digest: str, path: str, timeout_s: float) -> Any:
-    """Runs on the host: asks `model` for one token and, when it answers, notes that at `path`. Returns the error, or ""."""
+def write_in_service(path: str, roles: dict[str, str], all_of_them: bool) -> None:
+    """Runs on the host: notes `roles`; those that are not named stay, unless they are ``all_of_them``."""
     import json
     import os
-    import urllib.error
-    import urllib.request
 
-    body = {"model": model, "prompt": "1", "stream": False, "options": {"num_predict": 1}}
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/api/generate", json.dumps(body).encode())
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(request, timeout=timeout_s) as answer:
-            done = json.loads(answer.read())
-    except urllib.error.HTTPError as error:
-        return f"HTTP {error.code} {error.read(500).decode('utf-8', 'replace')}"
-    except (OSError, ValueError) as error:
-        return str(error)
-    if not done.get("done"):
-        return f"no whole answer: {str(done)[:200]}"
+    known = {}
     try:
         with open(path) as file:
             known = dict(json.load(file))
     except (OSError, ValueError, TypeError):
-        known = {}
-    known[role] = digest
+        pass
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path + ".new", "w") as file:
-        json.dump(known, file)
+        json.dump(roles if all_of_them else {**known, **roles}, file)
     os.replace(path + ".new", path)
-    return ""
 
 
-class Asked(PythonFact):
-    """What a model says when it is asked; see ask_model."""
+class InService(PythonFact):
+    """Which models are in service; see read_in_service."""
 
-    reader = staticmethod(ask_model)
+    reader = staticmethod(read_in_service)
+
+
+class Tried(PythonFact):
+    """What a model says when it is tried; see try_model."""
+
+    reader = staticmethod(try_model)
+
+
+class Noted(PythonFact):
+    """A note of what is in service; see write_in_service."""
+
+    reader = staticmethod(write_in_service)
 
 
 @operation()
 def change(pull: Pull, asks: Sequence[Ask], patience_s: float) -> Iterator[FunctionCommand]:
-    """Where other models than the declared ones are in the store, wait until the declared ones are there and have answered.
+    """Where a role has another model in service than the declared one, wait until that is there and has answered.
 
     `patience_s` in seconds: without a new byte, and for one answer.
     """
-    found = pull.read(host)
-    if not found or not found["undeclared"]:
-        host.noop("no other model is in service")
+    known = InService.read(host, path=IN_SERVICE) or {}
+    due = [ask for ask in asks if known.get(ask.role, ask.digest) != ask.digest]
+    if not due:
+        host.noop("no role gets another model")
         return
-    answered = Answered.read(host, path=ANSWERED) or {}
-    due = [ask for ask in asks if answered.get(ask.role) != ask.digest]
-    if not due and not missing(found, pull.models):
-        host.noop("the declared models are in service")
-        return
-    yield FunctionCommand(waiting, (pull, patience_s), {})
-    yield FunctionCommand(_ask, (due, patience_s), {})
+    wanted = {ask.model: pull.models[ask.model] for ask in due}
+    if missing(pull.read(host), wanted):
+        yield FunctionCommand(waiting, (pull, patience_s), {})
+    yield FunctionCommand(_try, (due, patience_s), {})
 
 
-def _ask(state: Any, host: Any, due: Sequence[Ask], patience_s: float) -> bool:
+@operation()
+def note(roles: Mapping[str, str]) -> Iterator[StringCommand]:
+    """Keep which models (role -> digest) are in service now."""
+    if (InService.read(host, path=IN_SERVICE) or {}) == dict(roles):
+        host.noop("known")
+        return
+    yield python_command(program(write_in_service, path=IN_SERVICE, roles=dict(roles), all_of_them=True))
+
+
+def _try(state: Any, host: Any, due: Sequence[Ask], patience_s: float) -> bool:
     for ask in due:
         emit("waiting", host=host.name, what=f"an answer of {ask.model}", seconds=0)
-        problem = Asked.read(host, **asdict(ask), path=ANSWERED, timeout_s=patience_s)
+        given = {key: value for key, value in asdict(ask).items() if key != "digest"}
+        problem = Tried.read(host, **given, timeout_s=patience_s)
         if problem:
             message = f"{ask.model} does not answer as {ask.role}: {problem}"
-            fix = f"the old model is still in service; on the host: journalctl -u ollama@{ask.role} -e"
+            fix = (
+                f"name another model, or the old one, which is still in service; what its server said, on the host: "
+                f"journalctl -u ollama@next.{ask.role} -e"
+            )
             report(host, HoldfastError(message, where=f"instances.{ask.role}.model", fix=fix))
             return False
+        Noted.read(host, path=IN_SERVICE, roles={ask.role: ask.digest}, all_of_them=False)
     return True

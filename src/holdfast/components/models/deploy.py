@@ -5,9 +5,11 @@ from __future__ import annotations
 from pyinfra.api import deploy
 
 from holdfast.components.models import files, pins
-from holdfast.components.models.change import Ask, change
+from holdfast.components.models.change import Ask, change, note
 from holdfast.components.models.folder import require_folder
 from holdfast.components.models.operations import Pull, begin, sweep, wait
+from holdfast.components.ollama.deploy import release
+from holdfast.components.ollama.files import trial
 from holdfast.errors import HoldfastError
 from holdfast.operations.place import File, place
 from holdfast.operations.require import require
@@ -39,10 +41,10 @@ def start_pull(ws: Workstation) -> None:
 
 @deploy("Models: change")
 def change_models(ws: Workstation) -> None:
-    """Comes after the servers and before their clients; waits only where another model is in service."""
-    pull = _pull(ws)[0]
-    asks = [Ask(role, i.port, i.model, pull.models.get(i.model, "")) for role, i in ws.instances.items()]
-    change(name="Let new models answer before clients ask them", pull=pull, asks=asks, patience_s=ws.models.patience_s)
+    """Comes before the servers and their clients change over; waits only where a role gets another model."""
+    pull, sha256 = _pull(ws)[0], release(ws)
+    asks = [Ask(role, i.model, pull.models[i.model], trial(ws, role, sha256)) for role, i in ws.instances.items()]
+    change(name="Let new models answer before they take over", pull=pull, asks=asks, patience_s=ws.models.patience_s)
 
 
 @deploy("Models: wait")
@@ -50,6 +52,7 @@ def await_pull(ws: Workstation) -> None:
     """Comes last."""
     pull = _pull(ws)[0]
     wait(name="Wait for the models", pull=pull, patience_s=ws.models.patience_s)
+    note(name="Note which models are in service", roles={role: pull.models[i.model] for role, i in ws.instances.items()})
     sweep(name="Remove models that are not declared", pull=pull, sync=ws.models.sync)
 
 

@@ -30,25 +30,36 @@ def ollama_preflight(ws: Workstation) -> None:
 
 @deploy("Ollama")
 def ollama(ws: Workstation) -> None:
-    """Every instance answers at the end; which models it has is the store's matter."""
+    """The program and its units; what runs goes on as it is."""
     artifact, problem = _release(ws)
-    # Without one, ollama_preflight stops an apply, and a plan still lists what waits for it: as changes, since what runs
-    # now cannot be compared with what nobody knows.
-    sha256 = artifact.sha256 if artifact else lock.UNVERIFIED
     account(name="Create the account ollama", user="ollama", home="/var/lib/holdfast/ollama", groups=files.GROUPS)
     if artifact is not None:
         install(name="Install Ollama", artifact=artifact, dest=files.DEST, wrapper=files.wrapper())
     elif problem is not None:
         unknowable(name="Install Ollama", problem=problem)
-    place(name="Write Ollama's units and environments", entries=files.entries(ws, sha256))
+    place(name="Write Ollama's units", entries=files.units(ws))
     own_leases(name="Keep the leases to the instances", directory=files.LEASES, user="ollama")
     retire(name="Remove instances that are no longer declared", declared=list(ws.instances))
+
+
+@deploy("Ollama")
+def run_ollama(ws: Workstation) -> None:
+    """Every instance answers at the end; which models it has is the store's matter."""
+    sha256 = release(ws)
+    place(name="Write Ollama's environments", entries=files.environments(ws, sha256))
     for role, instance in ws.instances.items():
         name = files.unit_name(role)
         config = files.config(ws, role, sha256)
         unit(name=f"Run the {role}", unit=name, config=config, program=files.PROGRAM)
         url = f"http://127.0.0.1:{instance.port}/api/version"
         answers(name=f"Wait for the {role}", url=url, timeout_s=ws.ollama.ready_timeout_s, unit=name)
+
+
+def release(ws: Workstation) -> str:
+    """The SHA-256 of Ollama's archive. Where nobody knows it, ollama_preflight stops an apply, and a plan still lists what waits
+    for it: as changes, since what runs now cannot be compared with what nobody knows."""
+    artifact, _ = _release(ws)
+    return artifact.sha256 if artifact else lock.UNVERIFIED
 
 
 def _release(ws: Workstation) -> tuple[Artifact | None, HoldfastError | None]:

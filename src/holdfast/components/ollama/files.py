@@ -79,8 +79,20 @@ def _environment(ws: Workstation, role: str) -> str:
     )  # fmt: skip
 
 
-def entries(ws: Workstation, release: str) -> list[Entry]:
-    """Everything that the instances need on disk."""
+def trial(ws: Workstation, role: str, release: str) -> str:
+    """The environment of the one who tries the role's next model beside the instance: it holds all cards that it uses, since
+    the instance may still have a model there that does not leave room."""
+    one = ws.instances[role]
+    return f"{environment(ws, role, release)}HOLDFAST_LEASE=\"{' '.join(dict.fromkeys([*one.held, *one.gpus]))}\"\n"
+
+
+def environments(ws: Workstation, release: str) -> list[Entry]:
+    """What differs between the instances; it belongs to the model that each of them is for."""
+    return [File(environment_file(role), environment(ws, role, release)) for role in ws.instances]
+
+
+def units(ws: Workstation) -> list[Entry]:
+    """Everything else that the instances need on disk."""
     out: list[Entry] = [
         Directory(ETC),
         *folders(ws),
@@ -91,7 +103,6 @@ def entries(ws: Workstation, release: str) -> list[Entry]:
     ]
     for role in ws.instances:
         out += [
-            File(environment_file(role), environment(ws, role, release)),
             Directory(f"{SYSTEMD}/{unit_name(role)}.d"),
             File(f"{SYSTEMD}/{unit_name(role)}.d/port.conf", port(ws, role)),
         ]
