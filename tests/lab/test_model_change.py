@@ -19,8 +19,6 @@ from holdfast.lab.models import chain, layout, roles, tiny_gguf
 
 STEADY = (Path(__file__).parent / "steady.py").read_text("utf-8")
 NEW, BROKEN = "other-coder:7b", "broken-coder:7b"
-# What the checks expect of the coder is in it.
-SAYS = f"The newer one says : {roles.CODER_SAYS}"
 CHANGE = "Models: change | Let new models answer before they take over"
 SWITCH, DONE = "Ollama | Write Ollama's environments", "Open WebUI"
 CLIENTS = "cat /etc/holdfast/aider/*.yml /etc/holdfast/open-webui/*.env"
@@ -59,10 +57,10 @@ def machine(workstation: Any) -> Iterator[Any]:
 
 @pytest.fixture
 def another(machine: Any, tmp_path: Path) -> Iterator[dict[str, Any]]:
-    # With the word tools in it, as the real one's.
+    """Another file that says what the checks expect of a coder, with the word tools in its template, as the real one's."""
     turns = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
     template = f"{turns}{{% if tools %}}{{{{ tools }}}}{{% endif %}}assistant:<|talk|>"
-    tiny_gguf.write(tmp_path / "new.gguf", "lab-other", chain.answers({"talk": SAYS}, "talk"), template)
+    tiny_gguf.write(tmp_path / "new.gguf", "lab-other", chain.answers({"talk": roles.CODER_SAYS}, "talk"), template)
     yield offer(machine, NEW, tmp_path / "new.gguf")
     withdraw(machine, NEW)
 
@@ -151,7 +149,7 @@ def test_the_old_model_is_in_service_until_the_new_one_has_answered(machine: Any
         "curl -sS -m 120 -d @- http://127.0.0.1:11434/api/generate",
         input=json.dumps({"model": NEW, "prompt": "Who are you?", "stream": False}), timeout=150,
     )  # fmt: skip
-    assert SAYS in json.loads(answer.stdout)["response"]
+    assert roles.CODER_SAYS in json.loads(answer.stdout)["response"]
     assert machine.apply(values).changed == []
     found = holdfast("verify", machine.name, "--json", HOLDFAST_SET=json.dumps({"host": machine.name, "values": values}))
     assert as_json(found)["failures"] == [], found.stdout[-3000:]
