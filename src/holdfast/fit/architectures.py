@@ -52,14 +52,28 @@ def foreign(architecture: str, keys: Mapping[str, Any]) -> str:
 
 
 def windows(architecture: str, layers: int, keys: Mapping[str, Any]) -> list[int]:
-    """For each layer the window in tokens, 0 where it sees everything (llama_hparams::set_swa_pattern, load_swa_pattern)."""
+    """For each layer the window in tokens, 0 where it sees everything (llama_hparams::set_swa_pattern, load_swa_pattern).
+
+    Raises ValueError for keys that say no such thing.
+    """
     rule = KNOWN.get(architecture)
     if rule is None or (rule.layers and rule.layers != layers):
         return [0] * layers
-    size = keys.get(f"{architecture}.attention.sliding_window") or rule.default
-    pattern = keys.get(f"{architecture}.attention.sliding_window_pattern", rule.pattern)
+    size = _whole(keys, f"{architecture}.attention.sliding_window", 0) or rule.default
+    key = f"{architecture}.attention.sliding_window_pattern"
+    each = keys.get(key)
+    if isinstance(each, list):
+        if len(each) < layers or not all(isinstance(windowed, int) for windowed in each):
+            raise ValueError(f"{key} is {each!r:.60}, for {layers} layers")
+        return [size if windowed else 0 for windowed in each]
+    pattern = _whole(keys, key, rule.pattern)
     if not size:
         return [0] * layers
-    if isinstance(pattern, list):
-        return [int(size) if windowed else 0 for windowed in pattern]
-    return [int(size) if pattern == 0 or number % pattern < pattern - 1 else 0 for number in range(layers)]
+    return [size if pattern == 0 or number % pattern < pattern - 1 else 0 for number in range(layers)]
+
+
+def _whole(keys: Mapping[str, Any], key: str, default: int) -> int:
+    value = keys.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 31:
+        raise ValueError(f"{key} is {value!r:.60}")
+    return value

@@ -134,9 +134,10 @@ class _Facts:
                 if int(found[1]) >= count:
                     raise self.wrong(f"tensor {tensor.name!r:.60} is of a layer beyond the {count}")
                 tensors[int(found[1])].append(tensor)
-        seen = windows(self.architecture, count, self.header.keys)
-        if len(seen) < count:
-            raise self.wrong(f"a sliding_window_pattern of {len(seen)} layers")
+        try:
+            seen = windows(self.architecture, count, self.header.keys)
+        except ValueError as error:
+            raise self.wrong(str(error)) from None
         out = []
         for number, mine in enumerate(tensors):
             k, v = groups[number] * self.key, groups[number] * self.value

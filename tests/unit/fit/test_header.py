@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from tests.unit.fit.gguf_bytes import header, model, text
 
 from holdfast.errors import HoldfastError
+from holdfast.fit import CARDS, judge
+from holdfast.fit.architectures import KNOWN
 from holdfast.fit.header import Array, HeaderError, Truncated, read
 from holdfast.fit.reading import shape_of
 from holdfast.lab.models import roles
@@ -170,6 +172,11 @@ def test_a_vision_part_is_not_known() -> None:
     assert "v.blk.0" in found.unknown
 
 
+def rename(keys: dict[str, object], architecture: str, **more: object) -> None:
+    keys.clear()
+    keys.update(model(architecture, **more)[0])
+
+
 @pytest.mark.parametrize(
     ("change", "word"),
     [
@@ -182,8 +189,37 @@ def test_a_vision_part_is_not_known() -> None:
         (lambda k, t: k.update({"llama.attention.head_count_kv": 3}), "rows"),
         (lambda k, t: k.update({"llama.attention.head_count_kv": [2, 2]}), "head_count_kv"),
         (lambda k, t: t.pop(0), "token_embd"),
+        (lambda k, t: rename(k, "gemma3", attention__sliding_window="x"), "sliding_window is 'x'"),
+        (lambda k, t: rename(k, "gemma3", attention__sliding_window=float("nan")), "sliding_window is nan"),
+        (lambda k, t: rename(k, "gemma3", attention__sliding_window=64, attention__sliding_window_pattern=[True]), "4 layers"),
     ],
 )
 def test_a_header_that_contradicts_itself(change: object, word: str) -> None:
     with pytest.raises(HoldfastError, match=word):
         shape(change=change)
+
+
+_WILD = st.one_of(
+    st.sampled_from([0, 1, 255, 256, 2**31, 2**32 - 1, 1.5, float("nan"), float("inf"), "", "x"]), st.booleans(),
+    st.lists(st.sampled_from([0, 1, 2**31]), max_size=6), st.lists(st.booleans(), min_size=4, max_size=5),
+)  # fmt: skip
+_KEYS = (
+    "attention.sliding_window", "attention.sliding_window_pattern", "attention.key_length", "attention.value_length",
+    "attention.head_count", "attention.head_count_kv", "expert_count", "expert_used_count", "expert_feed_forward_length",
+    "expert_shared_feed_forward_length", "context_length", "embedding_length", "block_count", "feed_forward_length",
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(sorted(KNOWN)), st.dictionaries(st.sampled_from(_KEYS), _WILD, max_size=3))
+def test_whatever_the_keys_say_it_is_an_error_or_can_be_judged(architecture: str, wild: dict[str, object]) -> None:
+    keys, tensors = model(architecture)
+    keys |= {f"{architecture}.{key}": value for key, value in wild.items()}
+    try:
+        found = shape_of(read(io.BytesIO(header(keys, tensors))))
+    except HoldfastError:
+        assert wild, "the control: nothing is wrong with the others"
+        return
+    for kind in ("f16", "q8_0"):
+        verdict = judge(found, [CARDS["rtx-3090"], CARDS["rtx-3060"]], 16384, kv_type=kind)
+        assert (verdict.fits is None) == bool(found.unknown)
