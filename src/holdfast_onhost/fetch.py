@@ -189,8 +189,9 @@ def _take(answer: fetch_http.Answer, url: str, size: int | None, part: Part, met
     part.pieced = answer.start > 0
     end = size if size is not None else answer.total
     begin, taken = time.monotonic(), 0
+    most = min(CHUNK, max(4096, int(manner.limit / 2))) if manner.limit else CHUNK  # no bursts, no long silences
     while end is None or part.have < end:
-        data = answer.read(CHUNK if end is None else min(CHUNK, end - part.have))
+        data = answer.read(most if end is None else min(most, end - part.have))
         if not data:
             break
         _keep(part, data, size or 0)

@@ -134,7 +134,7 @@ def test_a_download_outlives_the_connection_and_is_found_again(machine: Any, who
 
     since = now(machine)
     with pytest.raises(HoldfastError):
-        machine.apply({"models.limit_mib_s": 0.4}, heard=cut)
+        machine.apply({"models.limit_mib_s": 0.15}, heard=cut)
     assert shown and 0 < shown[0]["done"] < shown[0]["total"] and "MiB/s" in shown[0]["label"]
     puller = machine.main_pid(UNIT)
     assert puller
