@@ -11,20 +11,28 @@ from rich.table import Table
 
 from holdfast.components.nvidia.classify import classify, findings
 from holdfast.components.nvidia.facts import from_json
+from holdfast.components.nvidia.installing import refusal
 from holdfast.components.nvidia.options import Options
+from holdfast.components.nvidia.packages import Want
 from holdfast.errors import HoldfastError
 
 
-def told(recorded: Mapping[str, Any], declared: Mapping[str, str], minimum: int) -> dict[str, Any]:
+def told(recorded: Mapping[str, Any], declared: Mapping[str, str], want: Want) -> dict[str, Any]:
     """The finding as JSON. ``recorded``: what the driver's fact read; ``declared``: name -> PCI address of the cards;
-    ``minimum``: a driver branch (550). Raises ValueError for what is no recording."""
+    ``want``: the settings. Raises ValueError for what is no recording."""
     machine = from_json(recorded)
-    found = classify(machine, declared, minimum)
+    found = classify(machine, declared, want.minimum)
+    wrong = findings(machine, declared, want.minimum)
+    stop = refusal(machine, want) if wrong and not found.works else None
+    if stop is not None and found.state not in ("ready", "no_gpu"):
+        # Where `up` would stop, it is no way out: what it would say is.
+        why = stop.why if found.reason in stop.why else f"{found.reason}; {stop.why}"
+        wrong[-1] = (f"{found.state}: {why}", stop.fix)
     kernels = {"running": machine.kernel, "next": machine.next_kernel}
     return {
         "state": found.state, "words": found.words, "reason": found.reason, "usable": found.usable,
         "notes": list(found.notes), "kernels": kernels,
-        "findings": [{"message": message, "fix": fix} for message, fix in findings(machine, declared, minimum)],
+        "findings": [{"message": message, "fix": fix} for message, fix in wrong],
     }  # fmt: skip
 
 
@@ -51,8 +59,7 @@ def replay(file: Path) -> dict[str, Any]:
     try:
         document = json.loads(file.read_text("utf-8"))
         inner = document.get("nvidia", document)
-        minimum: int = Options().minimum_driver
-        return told(inner.get("recorded", inner), {}, minimum)
+        return told(inner.get("recorded", inner), {}, Want(minimum=Options().minimum_driver))
     except OSError as error:
         raise HoldfastError(f"--facts {file}: {error.strerror}", fix=fix, code=2) from None
     except (ValueError, AttributeError, TypeError) as error:

@@ -27,7 +27,7 @@ from holdfast.components.models import files as models  # noqa: E402
 from holdfast.components.models import pins  # noqa: E402
 from holdfast.components.models.facts import ModelStore  # noqa: E402
 from holdfast.components.nvidia import updates  # noqa: E402
-from holdfast.components.nvidia.deploy import minimum  # noqa: E402
+from holdfast.components.nvidia.deploy import want  # noqa: E402
 from holdfast.components.nvidia.facts import NvidiaState  # noqa: E402
 from holdfast.components.nvidia.updates import Updates  # noqa: E402
 from holdfast.components.ollama.files import LEASES, unit_name  # noqa: E402
@@ -50,7 +50,7 @@ def units_of(ws: Workstation) -> list[str]:
 def read(host: Any, ws: Workstation) -> dict[str, Any]:
     """Everything, one round trip a fact."""
     recorded = NvidiaState.read(host, root="/")
-    nvidia = None if recorded is None else {**driver.told(recorded, ws.addresses, minimum(ws)), "recorded": recorded}
+    nvidia = None if recorded is None else {**driver.told(recorded, ws.addresses, want(ws)), "recorded": recorded}
     if nvidia is not None:
         nvidia["updates"] = updates.told(Updates.read(host, root="/"))
     try:

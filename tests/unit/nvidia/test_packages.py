@@ -12,7 +12,7 @@ from holdfast.components.nvidia.packages import Want, choose, depot_names, drive
 from holdfast.errors import HoldfastError
 from holdfast.fit import CARDS
 
-AMPERE, BLACKWELL, PASCAL, KEPLER = "0x2204", "0x2b85", "0x1b80", "0x1180"
+AMPERE, BLACKWELL, PASCAL, KEPLER, VOLTA = "0x2204", "0x2b85", "0x1b80", "0x1180", "0x1db1"
 KERNEL = "6.12.117+deb13-amd64"
 
 
@@ -52,7 +52,9 @@ OWN = ("linux-headers-amd64", "nvidia-kernel-dkms", "nvidia-smi", "libcuda1", "l
         (("debian", "trixie"), [], Want(minimum=580), "debian13", VENDOR),
         (("debian", "trixie"), [], Want(branch=595), "debian13", VENDOR),
         (("debian", "bookworm"), [PASCAL], Want(), "debian12", (VENDOR[0], "nvidia-kernel-dkms", *VENDOR[2:])),
-        (("debian", "trixie"), [AMPERE, PASCAL], Want(), "", OWN),
+        # Debian's 550 drives a Pascal card, and Ollama does not take it below 570.
+        (("debian", "trixie"), [AMPERE, PASCAL], Want(), "debian13", (VENDOR[0], "nvidia-kernel-dkms", *VENDOR[2:])),
+        (("debian", "trixie"), [VOLTA], Want(), "", OWN),
     ],
 )
 def test_sets(where: tuple[str, str], devices: list[str], want: Want, vendor: str, names: tuple[str, ...]) -> None:

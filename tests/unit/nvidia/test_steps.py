@@ -37,6 +37,7 @@ def test_every_way_ends(machine: Machine, want: Want, seed: int, busy: str) -> N
     elif not isinstance(last, Reboot):
         found = look(end, want)
         assert found.works or found.state == "no_gpu", (found, steps)
+        assert found.usable or found.state == "no_gpu" or found.lost or found.missing, "nothing is quietly unusable"
     assert outlook(machine, want, bool(steps)).startswith("reboot: ")
 
 

@@ -45,6 +45,7 @@ kernels = st.builds(
     headers=st.booleans(),
     module=versions,
     signer=st.sampled_from(["", "DKMS module signing key", "Canonical Ltd. Kernel Module Signing"]),
+    hidden=versions,
 )
 packages = st.dictionaries(
     st.sampled_from([
@@ -60,13 +61,19 @@ def machines(draw: st.DrawFn) -> Machine:
     distribution, codename = draw(st.sampled_from(DISTRIBUTIONS))
     there = {n: Package(n, draw(versions) or V, state, vendor) for n, (state, vendor) in draw(packages).items()}
     both = {OLD: draw(kernels), **({NEW: replace(draw(kernels), release=NEW)} if draw(st.booleans()) else {})}
-    devices = draw(st.lists(st.sampled_from(["0x2204", "0x2b85", "0x1b80"]), max_size=2))
+    devices = draw(st.lists(st.sampled_from(["0x2204", "0x2204", "0x2b85", "0x1b80", "0x1004", "0x1db1"]), max_size=2))
     broken = tuple(n for n, p in there.items() if not p.installed)
     failure = Failure(
         "nvidia-current", V, draw(st.sampled_from([OLD, NEW, ""])), "x.c:1: error: no", "/var/lib/dkms/x/make.log"
     )
     return Machine(
-        gpus=tuple(Gpu(f"0000:0{n}:00.0", device) for n, device in enumerate(devices)),
+        gpus=tuple(
+            Gpu(f"0000:0{n}:00.0", device, draw(st.sampled_from(["", "nvidia", "nouveau", "vfio-pci", "pci-stub"])),
+                draw(st.sampled_from(["", "D3cold"])), draw(st.integers(0, 4)) > 0, draw(st.sampled_from([None, True, False])))
+            for n, device in enumerate(devices)
+        ),
+        boot_free_mib=draw(st.sampled_from([None, 3, 900])), reboot_for=("libc6",) if draw(st.booleans()) else (),
+        withheld=("0000:09:00.0",) if draw(st.booleans()) else (),
         distribution=distribution, codename=codename, nouveau=draw(st.booleans()), module=draw(versions),
         open_module=draw(st.booleans()), uvm=draw(st.booleans()), drm_users=draw(st.integers(0, 1)),
         libraries=tuple(sorted({v for v in (draw(versions), draw(versions)) if v})[: draw(st.integers(0, 2))]), kernel=OLD,

@@ -24,18 +24,23 @@ NEWEST = 999
 
 @dataclass(frozen=True)
 class Architecture:
-    """Branches ``first`` to ``last`` drive it; with ``open`` modules, with ``proprietary`` ones."""
+    """Branches ``first`` to ``last`` drive it; with ``open`` modules, with ``proprietary`` ones.
+
+    ``served``: the first branch with which Ollama computes on it (Ollama, discover/cuda_compat.go: 550, and 570 for compute
+    capabilities below 7.0; with an older one it takes the CPU and says so in its log alone).
+    """
 
     name: str
     first: int
     last: int = NEWEST
     open: bool = True
     proprietary: bool = True
+    served: int = 0
 
 
 KEPLER = Architecture("Kepler", 304, 470, open=False)
-MAXWELL = Architecture("Maxwell", 340, 580, open=False)
-PASCAL = Architecture("Pascal", 367, 580, open=False)
+MAXWELL = Architecture("Maxwell", 340, 580, open=False, served=570)
+PASCAL = Architecture("Pascal", 367, 580, open=False, served=570)
 VOLTA = Architecture("Volta", 384, 580, open=False)
 TURING = Architecture("Turing", 410)
 AMPERE = Architecture("Ampere", 455)

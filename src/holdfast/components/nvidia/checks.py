@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
-from holdfast.components.nvidia.machine import DKMS, Failure, Gpu, Machine, branch
+from holdfast.components.nvidia.machine import DKMS, Failure, Gpu, Kernel, Machine, branch
 from holdfast.components.nvidia.signing import enrol, unsigned
+
+# An initrd with its like beside it while it is made anew.
+LITTLE_BOOT_MIB = 100
 
 
 def usable_gpus(machine: Machine) -> tuple[Gpu, ...]:
@@ -31,12 +35,54 @@ def unfit(machine: Machine, gpus: tuple[Gpu, ...], minimum: int) -> str:
             return f"driver {machine.library} is older than {kind.first}, the first for {gpu} ({kind.name})"
         if have > kind.last:
             return f"driver {machine.library} drives {gpu} no longer ({kind.name}: up to {kind.last})"
-        if machine.module == machine.library:
-            if machine.open_module and not kind.open:
-                return f"the open modules do not drive {gpu} ({kind.name})"
-            if not machine.open_module and not kind.proprietary:
-                return f"the proprietary modules do not drive {gpu} ({kind.name}): it needs the open ones"
+        if have < kind.served:
+            return f"driver {machine.library} is older than {kind.served}, the first with which Ollama takes {gpu} ({kind.name})"
+        if wrong := misfit(gpu, machine.kind):
+            return wrong
     return ""
+
+
+def misfit(gpu: Gpu, kind: str) -> str:
+    """Why modules of this kind do not drive the card; "" where they do, or none are there."""
+    if kind == "open" and not gpu.card.architecture.open:
+        return f"the open modules do not drive {gpu} ({gpu.card.architecture.name})"
+    if kind == "proprietary" and not gpu.card.architecture.proprietary:
+        return f"the proprietary modules do not drive {gpu} ({gpu.card.architecture.name}): it needs the open ones"
+    return ""
+
+
+def fallen(machine: Machine, gpu: Gpu) -> tuple[str, str] | None:
+    """(what is wrong, way out) with a card that is on the bus's list and cannot be used; None with all others."""
+    away = "sudo poweroff, wait a minute, look at the card's power cables and its seat, switch it on again"
+    if not gpu.answers:
+        return (
+            f"{gpu} does not answer any more: it has fallen off the bus",
+            f"{away} (a reboot alone seldom helps); sudo dmesg | grep -iE 'Xid|NVRM' says when it happened",
+        )
+    # Nothing but the module's own list, or another card that it has, tells a card that was left from a recording without it.
+    known = gpu.bound is not None or any(other.driver == "nvidia" for other in machine.gpus)
+    if machine.module and known and not gpu.bound and gpu.driver != "nvidia" and not machine.nouveau:
+        sleeps = f", and it sleeps ({gpu.power})" if gpu.power.startswith("D3") else ""
+        holder = f"{gpu.driver} holds it" if gpu.driver else "no driver holds it"
+        return (
+            f"{gpu} is on the bus and {holder}{sleeps}: the loaded module has not taken it",
+            f"what gives it to {gpu.driver} is in /etc/modprobe.d or on the kernel's command line: take it out, then "
+            "sudo update-initramfs -u; sudo reboot" if gpu.driver else
+            f"sudo dmesg | grep -E 'NVRM|{gpu.address}' says why; often it gets too little power: {away}",
+        )  # fmt: skip
+    return None
+
+
+def mixed(machine: Machine) -> tuple[str, str]:
+    """The driver's packages, the distribution's and NVIDIA's, where its modules are of one and its libraries of the other;
+    ("", "") for one origin."""
+    there = [p for p in machine.driver_packages if p.installed]
+    modules = {p.vendor for p in there if DKMS.fullmatch(p.name)}
+    libraries = {p.vendor for p in there if re.match(r"libcuda1$|nvidia-driver-cuda$|libnvidia-", p.name)}
+    if not modules or not libraries or modules == libraries:
+        return "", ""
+    own, theirs = (" ".join(sorted(p.name for p in there if p.vendor == vendor)) for vendor in (False, True))
+    return own, theirs
 
 
 def safe(machine: Machine) -> bool:
@@ -62,8 +108,26 @@ def lacking(machine: Machine) -> str:
         why = "" if following.headers or machine.prebuilt else ": its headers are not installed"
         failed = machine.failure(following.release)
         told = f": {failed.module} {failed.version} does not build: {failed.line}" if failed else why
+        if following.hidden == machine.library != "":
+            told = f": it hides the {following.hidden} of the packages"
         return f"kernel {following.release}, which boots next, {has}{told}"
-    return "" if following.initrd else f"kernel {following.release}, which boots next, has no initrd"
+    return "" if following.initrd else f"kernel {following.release}, which boots next, has no initrd{cramped(machine)}"
+
+
+def unhide(kernel: Kernel) -> str:
+    """What takes away the module that hides the packages' own."""
+    return f"sudo dkms remove nvidia/{kernel.module} --all (dkms status has its name; the packages' own is {kernel.hidden})"
+
+
+def cramped(machine: Machine) -> str:
+    """That /boot is full, where it is: no initrd fits, and no kernel."""
+    free = machine.boot_free_mib
+    return "" if free is None or free >= LITTLE_BOOT_MIB else f"; /boot has {max(free, 0)} MiB left"
+
+
+def room(machine: Machine) -> str:
+    """What makes room in /boot; "" where there is enough."""
+    return "sudo apt autoremove --purge takes out old kernels (df -h /boot); " if cramped(machine) else ""
 
 
 def broken_build(machine: Machine) -> Failure | None:

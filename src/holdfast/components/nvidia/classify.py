@@ -6,7 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from holdfast.components.nvidia.checks import broken_build, driven, lacking, reloadable, safe, unfit, usable_gpus
+from holdfast.components.nvidia.checks import (
+    broken_build,
+    cramped,
+    driven,
+    fallen,
+    lacking,
+    misfit,
+    mixed,
+    reloadable,
+    room,
+    safe,
+    unfit,
+    unhide,
+    usable_gpus,
+)
 from holdfast.components.nvidia.machine import Gpu, Machine
 from holdfast.components.nvidia.signing import enrol, unsigned
 
@@ -18,13 +32,16 @@ APPLY = "./holdfast up brings it there"
 # For a container, whose kernel is not its own.
 HOST = "the machine that this one runs on has the kernel: that one needs the driver, or the reboot"
 
+CORRECT = "correct gpus in hosts.yml: lspci -D | grep -i nvidia shows the addresses"
+
 
 @dataclass(frozen=True)
 class Finding:
     """The state; ``words`` about the cards and the driver; ``reason`` for the state and the way out of it (``fix``).
 
     ``works``: models can compute on the cards now, whatever becomes of it at the next boot. ``missing``: what was declared
-    and is not there. ``notes``: what is worth knowing and wrong with nothing.
+    and is not there. ``lost``: cards that are there and cannot be used, each with its way out. ``notes``: what is worth
+    knowing and wrong with nothing.
     """
 
     state: State
@@ -34,16 +51,18 @@ class Finding:
     works: bool = False
     missing: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    lost: tuple[tuple[str, str], ...] = ()
 
     @property
     def problems(self) -> tuple[str, ...]:
         """What speaks against computing on the cards now."""
-        return self.missing if self.works else (*self.missing, self.reason)
+        gone = (*self.missing, *(words for words, _ in self.lost))
+        return gone if self.works else (*gone, self.reason)
 
     @property
     def usable(self) -> bool:
         """True when the declared cards are there and a driver that Ollama takes is loaded."""
-        return self.works and not self.missing
+        return self.works and not self.missing and not self.lost
 
 
 def classify(machine: Machine, declared: Mapping[str, str], minimum_driver: int) -> Finding:
@@ -52,6 +71,10 @@ def classify(machine: Machine, declared: Mapping[str, str], minimum_driver: int)
     given = [gpu for gpu in machine.gpus if gpu.address not in there]
     missing = tuple(f"no NVIDIA GPU at {at} (gpus.{name})" for name, at in declared.items() if at not in there)
     notes = tuple(f"{gpu} is handed to a virtual machine (vfio-pci)" for gpu in given)
+    if not own and machine.withheld:
+        reason = f"this container was given none of its host's cards ({', '.join(machine.withheld)}): /dev/nvidiactl is missing"
+        fix = "give it the cards (/dev/nvidia* and the driver's libraries) where it is declared, or set require_gpu: false"
+        return Finding("no_gpu", "no NVIDIA GPU", reason, fix, False, missing)
     if not own:
         fix = (
             "is the card seated, powered, and not handed to another machine? lspci -nn -d 10de: must list it; "
@@ -64,17 +87,19 @@ def classify(machine: Machine, declared: Mapping[str, str], minimum_driver: int)
     state, reason, fix = _driver(machine, driven(machine, declared), minimum_driver)
     if machine.container and state == "needs_reboot":
         fix = HOST
-    if missing:
-        fix = "correct gpus in hosts.yml: lspci -D | grep -i nvidia shows the addresses"
-    return Finding(state, words, reason, fix, _works(machine, state), missing, (*notes, *_notes(machine, state)))
+    gone = {gpu: told for gpu in own if (told := fallen(machine, gpu)) and (not gpu.answers or _works(machine, state))}
+    needed = [gpu for gpu in gone if not declared or gpu.address in declared.values()]
+    notes = (*notes, *(gone[gpu][0] for gpu in gone if gpu not in needed), *_notes(machine, state))
+    lost = tuple(gone[gpu] for gpu in needed)
+    if missing or lost:
+        fix = CORRECT if missing else lost[0][1]
+    return Finding(state, words, reason, fix, _works(machine, state), missing, notes, lost)
 
 
 def findings(machine: Machine, declared: Mapping[str, str], minimum_driver: int) -> list[tuple[str, str]]:
     """(reason, fix) for everything that is wrong, most urgent first; for `status`."""
     found = classify(machine, declared, minimum_driver)
-    out = [
-        (words, "correct gpus in hosts.yml: lspci -D | grep -i nvidia shows the addresses") for words in found.missing
-    ]
+    out = [*((words, CORRECT) for words in found.missing), *found.lost]
     if found.state not in ("ready", "no_gpu"):
         out.append((f"{found.state}: {found.reason}", found.fix))
     return out
@@ -94,7 +119,16 @@ def _notes(machine: Machine, state: State) -> tuple[str, ...]:
     if state == "ready" and machine.following is not None and machine.next_kernel != machine.kernel:
         out.append(f"kernel {machine.next_kernel} waits for the next boot and has its module")
     if machine.passphrases:
-        out.append(f"the disk {', '.join(machine.passphrases)} asks for a passphrase at boot: a reboot needs a person there")
+        out.append(
+            f"the disk {', '.join(machine.passphrases)} asks for a passphrase at boot: a reboot needs a person there"
+        )
+    if machine.reboot_for:
+        what = ", ".join(machine.reboot_for[:5])
+        out.append("a reboot is asked for" + ("" if what == "?" else f" by {what}"))
+    if state == "ready" and cramped(machine):
+        out.append(
+            f"{cramped(machine).removeprefix('; ')}: the next kernel may not fit. {room(machine)}".removesuffix("; ")
+        )
     if machine.held:
         out.append(f"on hold: {', '.join(machine.held)}")
     return tuple(out)
@@ -116,7 +150,13 @@ def _driver(machine: Machine, gpus: tuple[Gpu, ...], minimum: int) -> _Answer:
     wrong = unfit(machine, gpus, minimum)
     if wrong:
         return "absent", wrong, APPLY
-    return _not_loaded(machine) if not machine.module else _is_loaded(machine)
+    answer = _not_loaded(machine) if not machine.module else _is_loaded(machine, gpus)
+    own, theirs = mixed(machine)
+    if own and machine.library not in (machine.module, machine.target.module):
+        fix = f"keep one: sudo apt purge {own} (or, to keep these: {theirs}); then ./holdfast up"
+        what = f"{own} from the distribution and {theirs} from NVIDIA's repository"
+        return "broken_packages", f"the driver is mixed of two sources, {what}; {answer[1]}", fix
+    return answer
 
 
 def _broken(machine: Machine) -> _Answer:
@@ -126,7 +166,8 @@ def _broken(machine: Machine) -> _Answer:
         where = f"for kernel {f.kernel}" if f.kernel else "for a kernel"
         reason = f"half-installed packages: {names}; {f.module} {f.version} does not build {where}: {f.line}"
         return "broken_packages", reason, f"{APPLY}; all of the log: {f.log}"
-    return "broken_packages", f"half-installed packages: {names}", f"sudo dpkg --configure -a; {APPLY}"
+    reason = f"half-installed packages: {names}{cramped(machine)}"
+    return "broken_packages", reason, f"{room(machine)}sudo dpkg --configure -a; {APPLY}"
 
 
 def _unbuilt(machine: Machine) -> _Answer:
@@ -135,9 +176,17 @@ def _unbuilt(machine: Machine) -> _Answer:
         failed = machine.failure(target.release)
         what = f"{failed.module} {failed.version} does not build: {failed.line}" if failed else "none has been built"
         reason = lacking(machine) or f"no module for kernel {target.release}: {what}"
-        return "next_kernel_broken", reason, f"{APPLY}{f'; all of the log: {failed.log}' if failed else ''}"
+        return (
+            "next_kernel_broken",
+            reason,
+            f"{_unhide(machine)}{APPLY}{f'; all of the log: {failed.log}' if failed else ''}",
+        )
     reason = f"no module for kernel {target.release}: its headers are not installed, so none was built"
     return "needs_headers", reason, f"sudo apt install linux-headers-{target.release}; {APPLY}"
+
+
+def _unhide(machine: Machine) -> str:
+    return f"{unhide(machine.target)}; " if machine.target.hidden == machine.library != "" else ""
 
 
 def _not_loaded(machine: Machine) -> _Answer:
@@ -152,7 +201,8 @@ def _not_loaded(machine: Machine) -> _Answer:
                 return _key(machine)
             if safe(machine):
                 return "needs_reboot", why, f"{APPLY}; by hand: sudo reboot"
-            return "next_kernel_broken", lacking(machine), f"sudo update-initramfs -c -k {machine.next_kernel}; {APPLY}"
+            fix = f"{room(machine)}sudo update-initramfs -c -k {machine.next_kernel}; {APPLY}"
+            return "next_kernel_broken", lacking(machine), fix
         if machine.nouveau and following is None and here.module == machine.library:
             return "needs_reboot", why, f"{APPLY}; by hand: sudo reboot"
         return _unbuilt(machine)
@@ -172,9 +222,11 @@ def _key(machine: Machine) -> _Answer:
     return "needs_key", f"Secure Boot refuses the module: it is signed with {known}", enrol(machine)
 
 
-def _is_loaded(machine: Machine) -> _Answer:
+def _is_loaded(machine: Machine, gpus: tuple[Gpu, ...]) -> _Answer:
     if machine.module != machine.library:
         what = f"module {machine.module} is loaded, the libraries are {machine.library}"
+        if machine.container:
+            return "needs_reboot", f"{what}; the module is that of the machine around this container", HOST
         why = reloadable(machine)
         if not why:
             return "needs_reload", what, f"{APPLY} (the models' servers restart)"
@@ -183,9 +235,14 @@ def _is_loaded(machine: Machine) -> _Answer:
         target = machine.target
         if target.module == machine.library and unsigned(machine, target):
             return _key(machine)
-        return "next_kernel_broken", f"{what}; {lacking(machine) or why}", APPLY
+        return "next_kernel_broken", f"{what}; {lacking(machine) or why}", f"{_unhide(machine)}{APPLY}"
     if machine.nouveau and any(gpu.driver == "nouveau" for gpu in machine.gpus):
         return "needs_reboot", "nouveau holds a card beside the driver", f"{APPLY}; by hand: sudo reboot"
+    wrong = next(filter(None, (misfit(gpu, machine.kind_loaded) for gpu in gpus)), "")
+    if wrong and machine.uvm:
+        why = reloadable(machine)
+        what = f"{wrong}; they are loaded, and the {machine.kind} ones are installed{f'; {why}' if why else ''}"
+        return ("needs_reboot" if why else "needs_reload"), what, f"{APPLY} (the models' servers restart)"
     if not machine.uvm:
         return "needs_reload", "nvidia-uvm is not loaded", f"{APPLY}; sudo modprobe nvidia-uvm"
     broken = lacking(machine)
@@ -194,5 +251,5 @@ def _is_loaded(machine: Machine) -> _Answer:
         broken = f"kernel {following.release}, which boots next, will refuse the module: its key is not enrolled"
         return "next_kernel_broken", broken, enrol(machine)
     if broken:
-        return "next_kernel_broken", f"the driver works now; {broken}", APPLY
+        return "next_kernel_broken", f"the driver works now; {broken}", f"{room(machine)}{_unhide(machine)}{APPLY}"
     return "ready", f"driver {machine.module} is loaded and matches", ""

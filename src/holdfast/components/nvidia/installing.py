@@ -8,11 +8,24 @@ from __future__ import annotations
 
 import re
 
-from holdfast.components.nvidia.checks import broken_build, lacking
+from holdfast.components.nvidia.checks import broken_build, cramped, lacking, room, unhide
 from holdfast.components.nvidia.classify import Finding
 from holdfast.components.nvidia.machine import DKMS, Failure, Machine, branch
 from holdfast.components.nvidia.packages import Choice, Want, choose, foreign, missing, superseded
-from holdfast.components.nvidia.steps import SAME, Build, Image, Install, Repair, Step, Stop, Taken, look, stop, took
+from holdfast.components.nvidia.steps import (
+    SAME,
+    Build,
+    Image,
+    Install,
+    Repair,
+    Step,
+    Stop,
+    Taken,
+    look,
+    stop,
+    to_use,
+    took,
+)
 from holdfast.errors import HoldfastError
 
 
@@ -26,6 +39,9 @@ def to_install(machine: Machine, want: Want, taken: Taken) -> Step | None:
     failed = removed(taken)
     if found.state == "broken_packages":
         return stop(found, want)
+    if machine.container and machine.module and machine.following is None:
+        # The module is the host's: another one, or libraries of another version, would never serve here.
+        return None if found.state != "absent" else _as_the_host(machine, found)
     try:
         choice = choose(machine, want)
     except HoldfastError as error:
@@ -43,6 +59,12 @@ def to_install(machine: Machine, want: Want, taken: Taken) -> Step | None:
     )
 
 
+def _as_the_host(machine: Machine, found: Finding) -> Stop:
+    why = f"{found.reason}; the driver of the machine around this container is {machine.module}"
+    fix = f"give the container the libraries of exactly {machine.module}, and no modules, and set nvidia.source: none; {SAME}"
+    return Stop("absent", why, fix)
+
+
 def _packages(machine: Machine, want: Want, choice: Choice, found: Finding, taken: Taken) -> Step | None:
     other, lack = foreign(machine, choice), missing(machine, choice)
     moved = want.branch is not None and branch(machine.library) != choice.branch
@@ -51,9 +73,10 @@ def _packages(machine: Machine, want: Want, choice: Choice, found: Finding, take
             return None
         # What works stays as it is; the next kernel needs its headers, or its modules, all the same.
         lack = [name for name in lack if name.startswith(("linux-headers-", "linux-modules-nvidia-"))]
+    elif other and not moved and found.state in ("needs_reload", "needs_reboot", "needs_key"):
+        return None  # a driver of their own, whole: it is only to be brought into use
     elif other and (lack or not machine.library):
-        fix = "purge them first (sudo apt purge …), or set nvidia.source: none to keep them and care for them yourself"
-        return Stop("absent", f"{choice} would be mixed with {other}", fix, where="nvidia.source")
+        return Stop("absent", f"{choice} would be mixed with {other}", _unmix(machine, choice), where="nvidia.source")
     if not lack and (found.state != "absent" or took(taken, Install)):
         return stop(found, want) if found.state == "absent" else None
     gone = superseded(machine, choice) if lack else []
@@ -74,11 +97,25 @@ def _packages(machine: Machine, want: Want, choice: Choice, found: Finding, take
     return Install(found.reason if found.state == "absent" else f"{choice}", choice, todo, tuple(gone))
 
 
+def _unmix(machine: Machine, choice: Choice) -> str:
+    """The way out where another source's driver is there: without it, or with it alone."""
+    keep = "set nvidia.source: none to keep it and care for it yourself"
+    there = [p for p in machine.driver_packages if p.state[1:] != "c"]
+    others = [p.name for p in there if p.vendor != bool(choice.vendor)] or [p.name for p in there]
+    if not others:
+        return f"sudo nvidia-uninstall (a .run file's), {SAME}; or {keep}"
+    theirs = choice.vendor == "" and machine.distribution == "debian" and any(p.vendor for p in there)
+    more = "set nvidia.source: nvidia to stay with that repository, or " if theirs else ""
+    return f"sudo apt purge {' '.join(sorted(others))}, {SAME}; or {more}{keep}"
+
+
 def _modules(machine: Machine, choice: Choice, found: Finding, taken: Taken) -> Step | None:
     target, name = machine.target, machine.target.release
     if target.module == machine.library or (found.works and machine.following is None):
         return None
     why = lacking(machine) or f"no module for kernel {name}"
+    if target.hidden == machine.library != "":
+        return Stop("next_kernel_broken", why, f"{unhide(target)}; {SAME}")
     again = [step for step in taken if isinstance(step, Install) and step.refresh]
     if machine.prebuilt:
         if again:
@@ -107,7 +144,11 @@ def _image(machine: Machine, taken: Taken) -> Step | None:
         return None
     if took(taken, Image):
         fix = f"on the machine: sudo update-initramfs -c -k {following.release} says why; is /boot full (df -h /boot)? {SAME}"
-        return Stop("next_kernel_broken", f"kernel {following.release}, which boots next, gets no initrd", fix)
+        return Stop(
+            "next_kernel_broken",
+            f"kernel {following.release}, which boots next, gets no initrd{cramped(machine)}",
+            f"{room(machine)}{fix}",
+        )
     why = "its initrd would load nouveau" if stale else "it has no initrd"
     return Image(f"kernel {following.release} boots next: {why}", following.release)
 
@@ -120,7 +161,7 @@ def _repair(machine: Machine, found: Finding, taken: Taken) -> Step:
         return Repair(f"{', '.join(names)} cannot be set up: taken out again", names, failed)
     if not repairs:
         return Repair(f"half-installed packages: {', '.join(machine.broken_packages[:5])}")
-    return Stop(found.state, found.reason, f"on the machine: sudo dpkg --configure -a says why; {SAME}")
+    return Stop(found.state, found.reason, f"{room(machine)}on the machine: sudo dpkg --configure -a says why; {SAME}")
 
 
 def culprits(machine: Machine) -> tuple[str, ...]:
@@ -175,6 +216,14 @@ def advice(machine: Machine, failed: Failure | None, choice: Choice) -> str:
         own = f"keep to the release's own kernel (sudo apt install linux-image-amd64/{machine.codename})"
         return f"{own}, or set nvidia.source: nvidia, {SAME}{log}"
     return f"another nvidia.branch, or an older kernel that it builds for, {SAME}{log}"
+
+
+def refusal(machine: Machine, want: Want) -> Stop | None:
+    """What an apply would stop at before it takes any step; None where it takes one, or where that cannot be told."""
+    if not machine.distribution:
+        return None
+    step = to_install(machine, want, ()) or to_use(machine, want, ())
+    return step if isinstance(step, Stop) else None
 
 
 def kept(failed: Failure) -> str:

@@ -13,11 +13,18 @@ from holdfast.operations.distribution import distribution
 
 @dataclass(frozen=True)
 class Gpu:
-    """One card: its PCI address (``0000:01:00.0``), device id (``0x2204``), and the driver that holds it ("" for none)."""
+    """One card: its PCI address (``0000:01:00.0``), device id (``0x2204``), and the driver that holds it ("" for none).
+
+    ``power``: its power state (D0, D3cold); ``answers``: False for one that has fallen off the bus; ``bound``: whether the
+    loaded NVIDIA module has taken it, None where that is not known.
+    """
 
     address: str
     device: str
     driver: str = ""
+    power: str = ""
+    answers: bool = True
+    bound: bool | None = None
 
     @property
     def card(self) -> Card:
@@ -41,6 +48,8 @@ class Kernel:
     module: str = ""
     """Version of the NVIDIA module on disk for it; "" for none."""
     signer: str = ""
+    hidden: str = ""
+    """Version of another module of that name, which this one hides: DKMS's come before a package's."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +108,8 @@ class Machine:
     boot_id: str = ""
     container: bool = False
     """The kernel is that of another machine, and no reboot of this one changes it."""
+    withheld: tuple[str, ...] = ()
+    """Addresses of the host's cards, which this container sees and was not given."""
     nouveau: bool = False
     module: str = ""
     """Version of the loaded kernel module."""
@@ -126,6 +137,10 @@ class Machine:
     """Units that a reload has stopped and not started again."""
     passphrases: tuple[str, ...] = ()
     """Encrypted disks that ask a person at boot."""
+    boot_free_mib: int | None = None
+    """What is free where the kernels lie, in MiB."""
+    reboot_for: tuple[str, ...] = ()
+    """Packages that have asked for a reboot."""
 
     @property
     def library(self) -> str:
@@ -162,8 +177,22 @@ class Machine:
         return tuple(sorted(p.name for p in self.packages.values() if p.state[:1] == "h"))
 
     def failure(self, kernel: str) -> Failure | None:
-        """The build that failed for ``kernel``; a log that does not say for which counts for every one."""
-        return next((f for f in self.failures if f.kernel in (kernel, "")), None)
+        """The build that failed for ``kernel``, of the libraries' version first; a log that does not say for which kernel
+        counts for every one."""
+        there = [f for f in self.failures if f.kernel in (kernel, "")]
+        return min(there, key=lambda f: f.version != self.library, default=None)
+
+    @property
+    def kind_loaded(self) -> str:
+        """ "open" or "proprietary"; "" without a loaded module."""
+        return ("open" if self.open_module else "proprietary") if self.module else ""
+
+    @property
+    def kind(self) -> str:
+        """Which modules are installed, as their packages say; as the loaded one says where these do not tell."""
+        kinds = {"open" if "open" in name else "proprietary" for name, p in self.packages.items()
+                 if p.installed and (DKMS.fullmatch(name) or name.startswith("linux-modules-nvidia-"))}  # fmt: skip
+        return kinds.pop() if len(kinds) == 1 else self.kind_loaded
 
 
 DRIVER = re.compile(r"^(lib)?nvidia-(?!container)|^nvidia-kernel|^libcuda1$|^cuda-drivers|^linux-modules-nvidia-")
@@ -202,6 +231,7 @@ def parse(found: Mapping[str, Any]) -> Machine:
         codename=codename,
         boot_id=found.get("boot_id", ""),
         container=found.get("container", False),
+        withheld=tuple(found.get("withheld", ())),
         nouveau=found["nouveau"],
         module=found["module"],
         open_module=found["open_module"],
@@ -220,4 +250,6 @@ def parse(found: Mapping[str, Any]) -> Machine:
         holders=tuple(Holder(h["pid"], h["name"], h["unit"]) for h in found.get("holders", ())),
         stopped=tuple(found.get("stopped", ())),
         passphrases=tuple(found.get("passphrases", ())),
+        boot_free_mib=found.get("boot_free_mib"),
+        reboot_for=tuple(found.get("reboot_for", ())),
     )

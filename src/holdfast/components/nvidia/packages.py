@@ -122,12 +122,19 @@ def choose(machine: Machine, want: Want) -> Choice:
 
 def _limits(cards: tuple[Gpu, ...], want: Want) -> tuple[int, int, bool | None]:
     """(lowest branch, highest branch, open modules: needed, impossible or None for either). Raises HoldfastError."""
-    low = max([want.minimum, *(gpu.card.architecture.first for gpu in cards)])
+    low = max([want.minimum, *(max(gpu.card.architecture.first, gpu.card.architecture.served) for gpu in cards)])
     high = min([NEWEST, *(gpu.card.architecture.last for gpu in cards)])
     only_open = [gpu for gpu in cards if not gpu.card.architecture.proprietary]
     never_open = [gpu for gpu in cards if not gpu.card.architecture.open]
     if (only_open and never_open) or low > high:
         told = "; ".join(f"{gpu} ({gpu.card.architecture.name}): {_needs(gpu)}" for gpu in cards)
+        old = [gpu for gpu in cards if gpu.card.architecture.last < want.minimum]
+        if old:
+            raise HoldfastError(
+                f"no driver drives all of these cards and does for Ollama: {told}", where="gpus",
+                allowed=f"cards that branch {want.minimum} or newer drives",
+                fix="leave these cards out of `gpus` and of the instances; without any other set require_gpu: false",
+            )  # fmt: skip
         raise HoldfastError(
             f"no driver drives all of these cards: {told}", where="gpus", allowed=f"branch {want.minimum} or newer",
             fix="take out of `gpus` and of the instances the cards that the others exclude",
@@ -145,7 +152,7 @@ def _needs(gpu: Gpu) -> str:
     kind = gpu.card.architecture
     upper = "" if kind.last == NEWEST else f" to {kind.last}"
     modules = "" if kind.open and kind.proprietary else ", open modules" if kind.open else ", proprietary modules"
-    return f"branch {kind.first}{upper or ' or newer'}{modules}"
+    return f"branch {max(kind.first, kind.served)}{upper or ' or newer'}{modules}"
 
 
 def _no_branch(

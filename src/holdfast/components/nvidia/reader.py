@@ -48,21 +48,51 @@ def read_machine(root: str) -> Any:
         except OSError:
             return 0.0
 
+    def whole(*parts: str) -> bool:
+        # A full /boot leaves an empty file.
+        try:
+            return os.stat(path(*parts)).st_size > 0
+        except OSError:
+            return False
+
     def efi(pattern: str) -> bytes:
         # efivarfs puts four bytes of attributes before the value; a long list is in several variables.
         files = sorted(glob.glob(path("sys/firmware/efi/efivars", pattern)))
         return b"".join(read(os.path.relpath(f, root))[4:] for f in files)
 
-    gpus = []
+    def numbered(text: str, number: str) -> str:
+        """The kernel's command line behind an entry of grub.cfg that is given by its place ("1>2")."""
+        wanted, place, counts = [int(n) for n in number.split(">")], [], [0]
+        for line in map(str.strip, text.splitlines()):
+            if re.match(r"(menuentry|submenu)\s", line):
+                place.append(counts[-1])
+                counts[-1] += 1
+                counts.append(0)
+            elif line == "}" and place:
+                place.pop()
+                counts.pop()
+            elif line.startswith("linux") and place == wanted:
+                return line
+        return ""
+
+    gpus, withheld = [], []
+    # The cards that the loaded module has taken; None where it does not say.
+    taken = set(names("proc/driver/nvidia/gpus")) if os.path.isdir(path("proc/driver/nvidia/gpus")) else None
     for address in names("sys/bus/pci/devices"):
         at = f"sys/bus/pci/devices/{address}"
         # Class 03 is a display controller: the card's audio function has the same vendor and class 04.
         if text(at, "vendor") == "0x10de" and text(at, "class").startswith("0x03"):
             driver = os.path.basename(link(at, "driver"))
-            gpus.append({"address": address, "device": text(at, "device"), "driver": driver})
+            power = text(at, "power_state")
+            # A card that has fallen off the bus answers every question with ones. One that sleeps would be woken by it.
+            answers = power == "D3cold" or read(at, "config")[:2] != b"\xff\xff"
+            gpus.append({
+                "address": address, "device": text(at, "device"), "driver": driver, "power": power, "answers": answers,
+                "bound": None if taken is None else address in taken,
+            })  # fmt: skip
     container = os.path.exists(path("run/systemd/container"))
     if container and not os.path.exists(path("dev/nvidiactl")):
-        gpus = []
+        gpus, withheld = [], [gpu["address"] for gpu in gpus]
 
     libraries = set()
     # Debian keeps the real file one folder deeper, behind its alternatives.
@@ -101,18 +131,30 @@ def read_machine(root: str) -> Any:
     # Secure Boot counts as off when shim was told not to validate.
     secure = efi("SecureBoot-8be4df61-*") == b"\1" and efi("MokSBStateRT-605dab50-*") != b"\1"
 
+    rules = "\n".join(text("etc/modprobe.d", n) for n in names("etc/modprobe.d") if n.endswith(".conf"))
+
     def module(kernel: str) -> dict[str, str]:
         files = []
         for folder, _, found in os.walk(path("lib/modules", kernel)):
             # Debian calls it nvidia-current; every kernel has an nvidia-wmi-ec-backlight, which is something else.
-            right = re.compile(r"nvidia(-current|-current-open|-open|-tesla[\w-]*)?\.ko(\.xz|\.zst|\.gz)?")
-            files += [os.path.join(folder, f) for f in found if right.fullmatch(f)]
+            right = re.compile(r"(nvidia(?:-current|-current-open|-open|-tesla[\w-]*)?)\.ko(?:\.xz|\.zst|\.gz)?")
+            files += [(os.path.join(folder, f), m[1]) for f in found if (m := right.fullmatch(f))]
         if not files:
-            return {"module": "", "signer": ""}
+            return {"module": "", "signer": "", "hidden": ""}
+        # Debian's modprobe.d says which of its modules stands for nvidia.
+        renamed = re.search(r"^\s*install\s+nvidia\s[^\n]*\s(nvidia-[\w-]+)(?:\s|$)", rules, re.M)
+        first = renamed[1] if renamed and any(name == renamed[1] for _, name in files) else "nvidia"
         # As depmod searches: what DKMS has built comes before what the kernel's packages bring.
-        file = min(files, key=lambda f: ("/updates/" not in f, f))
+        files.sort(key=lambda f: (f[1] != first, "/updates/" not in f[0], f[0]))
+        (file, name), others = files[0], [f for f, n in files[1:] if n == files[0][1]]
+        hidden = version_of(others[0], name, kernel)["module"] if others else ""
+        return {**version_of(file, name, kernel), "hidden": hidden}
+
+    def version_of(file: str, name: str, kernel: str) -> dict[str, str]:
         recorded = text(os.path.relpath(file + ".version", root)) if root != "/" else ""
-        links = glob.glob(path("var/lib/dkms/nvidia*", f"kernel-{kernel}-*"))
+        links = sorted(
+            glob.glob(path("var/lib/dkms/nvidia*", f"kernel-{kernel}-*")), key=lambda f: f"/{name}/" not in f
+        )
         built = os.readlink(links[0]).split("/")[0] if links and "/updates/" in file else ""
         if recorded or (built and not (enforced or secure)):
             return {"module": recorded or built, "signer": ""}
@@ -136,7 +178,7 @@ def read_machine(root: str) -> Any:
     images = [k for k in images if not re.search(r"\.(old|bak|dpkg-\w+|signed|unsigned)$", k)]
     kernels = {}
     for kernel in {*images, running}:
-        initrd = written("boot", "initrd.img-" + kernel)
+        initrd = written("boot", "initrd.img-" + kernel) if whole("boot", "initrd.img-" + kernel) else 0.0
         kernels[kernel] = {
             "bootable": kernel in images, "initrd": initrd > 0, "current": initrd >= away, "headers": headers(kernel),
             **module(kernel),
@@ -145,6 +187,18 @@ def read_machine(root: str) -> Any:
     entry = (re.findall(r"^\s*GRUB_DEFAULT=[\"']?([^\"'\n]*)", grub, re.M) or [""])[-1]
     environment = dict(line.split("=", 1) for line in text("boot/grub/grubenv").splitlines() if "=" in line)
     entry = environment.get("next_entry") or (environment.get("saved_entry", "") if entry == "saved" else entry)
+
+    if re.fullmatch(r"\d+(>\d+)*", entry) and (there := text("boot/grub/grub.cfg")):
+        entry = numbered(there, entry) or entry
+
+    def free_mib() -> int | None:
+        if root != "/":  # a recorded tree
+            return int(text("boot.free_mib") or -1) if text("boot.free_mib") else None
+        try:
+            found = os.statvfs("/boot")
+        except OSError:
+            return None
+        return found.f_bavail * found.f_frsize >> 20
 
     # -- DKMS: why a build failed ----------------------------------------------------------------------------------
     failures = []
@@ -205,7 +259,9 @@ def read_machine(root: str) -> Any:
         "release": {name: value.strip("\"'") for name, value in release.items()},
         "boot_id": text("proc/sys/kernel/random/boot_id"),
         "container": container,
-        "nouveau": os.path.isdir(path("sys/module/nouveau")),
+        "withheld": withheld,
+        # nova takes nouveau's place in newer kernels, and stands in the way as it does.
+        "nouveau": any(os.path.isdir(path("sys/module", name)) for name in ("nouveau", "nova_core")),
         "module": text("sys/module/nvidia/version"),
         "open_module": "Open Kernel Module" in text("proc/driver/nvidia/version"),
         "uvm": os.path.isdir(path("sys/module/nvidia_uvm")),
@@ -214,6 +270,9 @@ def read_machine(root: str) -> Any:
         "kernel": running,
         "kernels": kernels,
         "boot_entry": entry,
+        "boot_free_mib": free_mib(),
+        "reboot_for": sorted(set(text("run/reboot-required.pkgs").split()))
+        or (["?"] if os.path.exists(path("run/reboot-required")) else []),
         "secure_boot": secure,
         "signatures_enforced": enforced,
         "key": key,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from holdfast.components.nvidia.checks import lacking, reloadable, safe
+from holdfast.components.nvidia.checks import lacking, reloadable, room, safe
 from holdfast.components.nvidia.classify import HOST, Finding, State, classify
 from holdfast.components.nvidia.machine import Failure, Machine
 from holdfast.components.nvidia.packages import Choice, Want
@@ -157,7 +157,7 @@ def _to_use(machine: Machine, want: Want, taken: Taken, busy: str) -> Step | Non
 
 
 def _reload(machine: Machine, want: Want, taken: Taken, found: Finding, busy: str) -> Step:
-    if machine.module in ("", machine.library):
+    if machine.module == "" or (machine.module == machine.library and not machine.uvm):
         if not took(taken, Load):
             return _busy("needs_reload", found.reason, busy) if busy and want.reboot != "always" else Load(found.reason)
         if not took(taken, Reload):
@@ -180,11 +180,16 @@ def _reboot(machine: Machine, want: Want, taken: Taken, why: str, busy: str) -> 
     if took(taken, Reboot):
         fix = "on the machine: sudo dmesg | grep -iE 'nvidia|nouveau|NVRM' | tail says what the kernel thinks"
         return Stop("needs_reboot", f"the machine was rebooted, and still: {why}", fix)
-    if machine.container or machine.following is None:
+    if machine.container:
         return Stop("needs_reboot", f"{why}; a container cannot reboot for it", HOST)
+    if machine.following is None:
+        unknown = f"{why}; but no kernel is in /boot, so that nothing tells what would boot"
+        return Stop("needs_reboot", unknown, f"mount /boot if it is a disk of its own; else {by_hand}", code=3)
     if not safe(machine):
         return Stop(
-            "next_kernel_broken", f"{why}; but a reboot would not help: {lacking(machine) or 'dpkg is not done'}", SAME
+            "next_kernel_broken",
+            f"{why}; but a reboot would not help: {lacking(machine) or 'dpkg is not done'}",
+            f"{room(machine)}sudo dpkg --configure -a; {SAME}",
         )
     if want.here:
         return Stop("needs_reboot", f"{why}; this computer cannot reboot and go on", f"reboot, {SAME}", code=3)
@@ -209,6 +214,8 @@ def outlook(machine: Machine, want: Want, installs: bool) -> str:
         return "reboot: no"
     if machine.container:
         return f"reboot: needed and not done (a container has its host's kernel), because {because}"
+    if machine.following is None:
+        return f"reboot: needed and not done (no kernel is in /boot), because {because}"
     if want.here:
         return f"reboot: by you, because {because} (this computer cannot reboot and go on: exit 3, {SAME})"
     if want.reboot == "never":
