@@ -1,25 +1,35 @@
 """The Debian 13 tree that an apply has provisioned: real packages, the module really built. Made once, kept as base trees are.
 
 `tree()` gives its path; whoever boots it (the tests of this folder in systemd-nspawn, a virtual machine) works on a copy.
-The key of the cache is the base tree's and everything that decides what is installed, so that other code installs anew; what
+The key of the cache is the base tree's and everything that an apply would install and write there: what does the same takes the
+tree that is there, whatever else has changed. Kernel and driver are the newest of the archive, so that it is new after DAYS; what
 the first apply told stands beside it (`record`). $HOLDFAST_FRESH=1 makes it anew in any case.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.driver.hardware import CARDS, FUNCTIONS
 from tests.driver.machine import PAGE, DriverMachine
 
+from holdfast.components.nvidia import commands, files, sources
+from holdfast.components.nvidia.installing import to_install
+from holdfast.components.nvidia.machine import Gpu, Kernel, Machine
+from holdfast.components.nvidia.packages import Want
+from holdfast.components.nvidia.steps import Install
 from holdfast.lab import cleanup, processes
 from holdfast.lab import tree as trees
-from holdfast.paths import ROOT, TEMPLATES, state_dir
+from holdfast.paths import ROOT, cache_dir, state_dir
 from holdfast.proc import run
 from holdfast.progress import QUIET, Progress
 
@@ -27,20 +37,35 @@ OPEN = "nvidia-open-kernel-dkms"
 NAME = os.environ.get("HOLDFAST_TEST_DRIVER_LAB", "driver")
 DAYS = 7  # then the archive has moved on
 RECIPE = 1  # raise it when what is kept of the tree changes
-_COMPONENT = ROOT / "src/holdfast/components/nvidia"
-# Of the component, what decides which packages come and how; and the files that it writes.
-_DECIDES = ("commands", "files", "installing", "packages", "sources")
 # Of apt's archive: what the tests install again.
 _KEPT = ("linux-headers-", "linux-kbuild-", "nvidia-smi_", "libcuda1_", "nvidia-open-kernel-")
 
 
 def _path() -> Path:
-    sources = [_COMPONENT / f"{name}.py" for name in _DECIDES]
-    sources += [*sorted(path for path in (TEMPLATES / "nvidia").rglob("*") if path.is_file()), ROOT / PAGE]
-    digest = hashlib.sha256(f"{RECIPE} {trees.cached('trixie').name}".encode())
-    for source in sources:
-        digest.update(source.read_bytes())
-    return trees.trees_dir() / f"driver-{digest.hexdigest()[:12]}"
+    key = f"{RECIPE} {OPEN} {trees.cached('trixie').name} {(ROOT / PAGE).read_text()} {decides()}"
+    return trees.trees_dir() / f"driver-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+
+
+def decides() -> str:
+    """What an apply installs and writes on this machine: the command, and every file of the component."""
+    bare = Machine(
+        gpus=tuple(Gpu(at, FUNCTIONS["0"][1]) for at in CARDS), distribution="debian", codename="trixie", kernel="6.12.1-amd64",
+        kernels={"6.12.1-amd64": Kernel("6.12.1-amd64")}, next_kernel="6.12.1-amd64",
+    )  # fmt: skip
+    step = to_install(bare, Want(), ())
+    assert isinstance(step, Install), step
+    mirror = {"file": "/etc/apt/sources.list", "uris": "http://m", "suites": "trixie", "components": "main", "signed_by": ""}
+    written = [*files.settings("managed"), *files.awake(False), *sources.files({"sources": [mirror]}, bare, step.choice)]
+    return "\n".join([commands.line(step), *map(repr, written)])
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One maker at a time: another rung's waits, and takes what this one has made."""
+    cache_dir().mkdir(parents=True, exist_ok=True)
+    with (cache_dir() / "driver-tree.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _record(path: Path) -> Path:
@@ -50,10 +75,11 @@ def _record(path: Path) -> Path:
 def tree(progress: Progress = QUIET) -> Path:
     """The provisioned tree; made where it is missing (about five minutes on two processors, 300 MB of download)."""
     wanted = _path()
-    if os.environ.get("HOLDFAST_FRESH") == "1":
-        _record(wanted).unlink(missing_ok=True)
-    if not (wanted.is_dir() and _failure(wanted).is_file() and _age_days(_record(wanted)) < DAYS):
-        _make(wanted, progress)
+    with _alone():
+        if os.environ.pop("HOLDFAST_FRESH", "") == "1":
+            _record(wanted).unlink(missing_ok=True)
+        if not (wanted.is_dir() and _failure(wanted).is_file() and _age_days(_record(wanted)) < DAYS):
+            _make(wanted, progress)
     return wanted
 
 

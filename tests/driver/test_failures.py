@@ -12,6 +12,8 @@ from tests.driver import provisioned
 from tests.driver.machine import REQUIRED, DriverMachine, states
 
 from holdfast.components.nvidia.classify import classify
+from holdfast.components.nvidia.installing import to_install
+from holdfast.components.nvidia.packages import Want
 
 OPEN, OWN = "nvidia-open-kernel-dkms", "nvidia-kernel-dkms"
 # Holds apt's lock as apt does (fcntl), says so, and lets it go at the end of its stdin.
@@ -26,11 +28,13 @@ COMPILER = "mv /root/gcc /usr/bin/x86_64-linux-gnu-gcc-14"
 
 @pytest.fixture(autouse=True)
 def as_it_was(machine: DriverMachine) -> Iterator[None]:
-    """Every test ends where the machine was: whole, and an apply away from nothing."""
+    """Every test ends where the machine was: whole, with nothing for an apply to do. (One follows in test_installed.)"""
+    before = machine.facts()
     yield
     assert machine.root("dpkg --audit") == ""
-    assert machine.applied().driver_changed == []
-    assert classify(machine.facts(), {}, 550).state == "needs_reboot"
+    after = machine.facts()
+    assert classify(after, {}, 550).state == "needs_reboot" and to_install(after, Want(), ()) is None
+    assert (after.libraries, after.next_kernel >= before.next_kernel) == (before.libraries, True)
 
 
 def apt_works(machine: DriverMachine) -> bool:

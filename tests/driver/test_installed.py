@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import re
+import subprocess
+from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.driver.machine import REQUIRED, DriverMachine, states
 
+from holdfast import depot
 from holdfast.components.nvidia.classify import classify
-from holdfast.components.nvidia.packages import Want, choose, depot_names, driver_set
+from holdfast.components.nvidia.packages import Want, choose
+from holdfast.components.nvidia.together import depot_names, driver_set, known_set
 from holdfast.components.nvidia.updates import read_updates
+from holdfast.paths import cache_dir
 
 # Promises, as literals: what notes and documentation say that Debian 13 gets.
 PACKAGES = ("linux-headers-amd64", "nvidia-kernel-dkms", "nvidia-smi", "libcuda1", "libnvidia-cfg1", "nvidia-persistenced")
@@ -127,3 +133,37 @@ def test_the_set_for_a_depot_is_named_as_apt_takes_it(machine: DriverMachine) ->
     assert len(re.findall(r"^'http\S+' \S+_\S+\.deb \d+ SHA256:[0-9a-f]{64}$", told, re.M)) == len(names), told
     small = next(name for name in names if name.startswith("libnvidia-cfg1="))
     machine.root(f"cd $(mktemp -d) && apt-get -q download {small} 2>/dev/null && dpkg-deb -I *.deb >/dev/null && rm -r $PWD")
+
+
+def test_a_depot_can_hold_the_set_and_it_resolves_without_a_network(
+    machine: DriverMachine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Really fetched from Debian's archive (300 MB, once), kept beside the tests' own trees and not in anybody's depot."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache_dir() / "driver-set"))
+    wanted = known_set("driver-trixie")
+    entry = depot.fetch_set(wanted)
+    assert depot.verify()["driver-trixie"] == "" and re.match(VERSION, entry.version)
+    found = machine.facts()
+    # What this machine has been given is in it, as new or newer: the kernel that the module was built for with its headers.
+    assert depot.aptset.kernels(entry) and depot.aptset.kernels(entry)[-1] >= found.next_kernel
+    for name, version in driver_set(found).packages.items():
+        if found.next_kernel in depot.aptset.kernels(entry):
+            newer = subprocess.run(["dpkg", "--compare-versions", entry.parts[name], "ge", version], check=False)
+            assert newer.returncode == 0, (name, version)
+    # A computer with nothing but this folder, its key, and no network.
+    folder = depot.root() / wanted.folder
+    source = f"deb [signed-by={folder}/keyring.gpg] file:{folder} trixie main\n"
+    script = (
+        "set -e; mkdir -p state/lists/partial cache/archives/partial none; touch status; unshare -n sh -c '"
+        'o="-o Dir::State=$PWD/state -o Dir::State::status=$PWD/status -o Dir::Cache=$PWD/cache '
+        "-o Dir::Etc::sourceparts=$PWD/none -o Dir::Etc::sourcelist=$PWD/list "
+        '-o APT::Sandbox::User=root -o APT::Architecture=amd64"; '
+        f"apt-get -q $o update; apt-get -q -s $o --no-install-recommends install {' '.join(wanted.packages)}'"
+    )
+    (tmp_path / "list").write_text(source)
+    done = subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-1500:]
+    assert len(re.findall(r"^Inst ", done.stdout, re.M)) == len(entry.parts)
+    # The same again downloads nothing and changes nothing.
+    before = (folder / "dists/trixie/InRelease").stat().st_mtime_ns
+    assert depot.fetch_set(wanted) == entry and (folder / "dists/trixie/InRelease").stat().st_mtime_ns == before

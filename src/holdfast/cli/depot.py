@@ -14,7 +14,9 @@ from holdfast.cli.outcome import Outcome
 from holdfast.cli.parser import common
 from holdfast.cli.show import mib
 from holdfast.components.models import files, pins, shapes, stock
+from holdfast.components.nvidia import together
 from holdfast.depot import lock
+from holdfast.lab import prerequisites
 from holdfast.progress import Progress
 
 ABOUT = """\
@@ -25,6 +27,8 @@ from there when hosts.yml says `depot: URL` or `depot: /path` (a NAS, a USB disk
                                      programs that are missing for that are installed with apt and named)
   ./holdfast depot list              what is pinned, what is in the depot, where it came from
   ./holdfast depot verify            read and hash every file again
+  ./holdfast depot fetch driver-trixie         Debian 13's driver with its kernel, headers and compiler, as the archive has
+                                     them now (about 350 MB): a set that is not in the archive any more tomorrow
   ./holdfast depot fetch qwen2.5-coder:32b     a model, for workstations with `models: {registry: depot}`
   ./holdfast depot update ollama     download the release the lock names and write its hash into the lock
   ./holdfast depot update qwen2.5-coder:32b    the same for a model: its manifest
@@ -67,21 +71,32 @@ def run(args: argparse.Namespace, progress: Progress) -> Outcome:
 
 def fetch(args: argparse.Namespace, progress: Progress) -> Outcome:
     programs, models = split(args.names)
+    sets = [together.known_set(name) for name in programs if name.startswith(together.PREFIX)]
+    programs = [name for name in programs if not name.startswith(together.PREFIX)]
     artifacts = {}
-    if programs or not models:
+    if programs or not (models or sets):
         equip(programs or None, not args.no_build, progress)
         artifacts = depot.fetch(programs or None, progress, build=not args.no_build)
+    if sets and os.geteuid() == 0 and shutil.which("apt-get"):
+        prerequisites.install(depot.aptset.lacking(), progress)
+    entries = [depot.fetch_set(wanted, progress) for wanted in sets]
     fetched = stock.fetch(models, stock.REGISTRY, progress) if models else {}
     lines = [f"{a.name} {a.version}: {a.origin}, {mib(a.size)}, sha256:{a.sha256}" for a in artifacts.values()]
+    lines += [f"{entry.name} {entry.version}: {contents(entry)}" for entry in entries]
     lines += [f"{name}: manifest {digest}" for name, digest in fetched.items()]
-    data = {"root": str(depot.root()), "artifacts": [asdict(a) for a in artifacts.values()], "models": fetched}
+    data = {"root": str(depot.root()), "artifacts": [asdict(a) for a in artifacts.values()], "models": fetched,
+            "sets": [asdict(entry) for entry in entries]}  # fmt: skip
     return Outcome(data, [*lines, f"depot: {depot.root()}"])
+
+
+def contents(entry: depot.Entry) -> str:
+    """What a set of packages holds."""
+    size = sum(size for size, _ in entry.files().values())
+    return f"{len(entry.parts)} packages, {mib(size)}, kernel {', '.join(depot.aptset.kernels(entry)) or 'none'}"
 
 
 def equip(names: list[str] | None, build: bool, progress: Progress) -> None:
     """As root, with apt: install what this computer lacks for that, after saying so. Others are told by depot.fetch."""
-    from holdfast.lab import prerequisites
-
     if os.geteuid() == 0 and shutil.which("apt-get"):
         prerequisites.install(depot.packages_needed(names, build=build), progress)
 
@@ -103,12 +118,22 @@ def listing(args: argparse.Namespace, progress: Progress) -> Outcome:
         release = f"sha256:{pin.sha256}" if pin.sha256 else lock.UNVERIFIED
         rows.append(asdict(pin) | {"depot": asdict(entry) if entry else None})
         lines.append(f"{pin.name} {pin.version} ({pin.licence}): {there}; official release {release}")
+    sets = {}
+    for name in together.known():
+        entry = entries.get(name)
+        gone = [file for file in entry.files() if not (depot.root() / file).exists()] if entry else []
+        again = f"./holdfast depot fetch {name}"
+        there = f"{entry.version}, {contents(entry)}" if entry else f"not in the depot ({again})"
+        if gone:
+            there = f"recorded, but {', '.join(gone[:3])} is gone ({again})"
+        sets[name] = asdict(entry) if entry else None
+        lines.append(f"{name} (Debian's own packages): {there}")
     found, models = stock.there(), []
     for name, model in pins.lock().items():
         models.append({"name": name, "manifest": model.manifest or None, "depot": found.get(name)})
         there = f"manifest {found[name]}" if name in found else "not in the depot"
         lines.append(f"{name} ({model.licence}): {there}; pinned {model.manifest or lock.UNVERIFIED}")
-    data = {"root": str(depot.root()), "artifacts": rows, "models": models}
+    data = {"root": str(depot.root()), "artifacts": rows, "sets": sets, "models": models}
     return Outcome(data, [*lines, f"depot: {depot.root()}"])
 
 

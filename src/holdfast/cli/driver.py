@@ -14,6 +14,7 @@ from holdfast.components.nvidia.facts import from_json
 from holdfast.components.nvidia.installing import refusal
 from holdfast.components.nvidia.options import Options
 from holdfast.components.nvidia.packages import Want
+from holdfast.components.nvidia.together import driver_set
 from holdfast.errors import HoldfastError
 
 
@@ -31,7 +32,7 @@ def told(recorded: Mapping[str, Any], declared: Mapping[str, str], want: Want) -
     kernels = {"running": machine.kernel, "next": machine.next_kernel}
     return {
         "state": found.state, "words": found.words, "reason": found.reason, "usable": found.usable,
-        "notes": list(found.notes), "kernels": kernels,
+        "notes": list(found.notes), "kernels": kernels, "set": dict(driver_set(machine).packages),
         "findings": [{"message": message, "fix": fix} for message, fix in wrong],
     }  # fmt: skip
 

@@ -1,9 +1,10 @@
-"""A signed apt repository around one .deb, so that a workstation takes the package as it takes the vendor's."""
+"""A signed apt repository around packages, so that a workstation takes them as it takes the vendor's."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from holdfast import paths, proc
@@ -16,10 +17,11 @@ def key_home() -> Path:
     return paths.cache_dir() / "depot-key"
 
 
-def make(deb: Path, to: Path, suites: tuple[str, ...], log: Path) -> None:
+def make(debs: Sequence[Path], to: Path, suites: tuple[str, ...], log: Path) -> None:
     """Build pool/, dists/SUITE/ (InRelease signed) and keyring.gpg in the folder ``to``. One key serves all builds."""
     (to / "pool").mkdir(parents=True)
-    shutil.copyfile(deb, to / "pool" / deb.name)
+    for deb in debs:
+        shutil.copyfile(deb, to / "pool" / deb.name)
     _home()
     # By a short name: GnuPG's agent listens in its home, and a socket's path has 107 bytes at most (unix(7)).
     with tempfile.TemporaryDirectory(prefix="hf-") as short:

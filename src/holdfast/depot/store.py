@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from holdfast import paths
-from holdfast.depot import address, builders, lock, record, repository
+from holdfast.depot import address, aptset, builders, lock, record, repository
 from holdfast.depot.address import Artifact
+from holdfast.depot.aptset import AptSet
 from holdfast.depot.builders import Built, golang, pack
 from holdfast.depot.download import download, probe
 from holdfast.depot.lock import Pin
@@ -49,10 +50,18 @@ def fetch(names: Iterable[str] | None = None, progress: Progress = QUIET, *, bui
         return {p.name: _artifact(p, entries[p.name]) for p in chosen}
 
 
+def fetch_set(wanted: AptSet, progress: Progress = QUIET) -> Entry:
+    """Put a set of the distribution's packages into the local depot, as the archive has them now. One fetch at a time."""
+    with _alone(progress) as work:
+        return aptset.fetch(wanted, work, progress)
+
+
 def verify(names: Iterable[str] | None = None) -> dict[str, str]:
-    """Read and hash every file again. Name -> "" when intact, else what is wrong. Touches nothing."""
+    """Read and hash every file again. Name -> "" when intact, else what is wrong. Touches nothing. Without names: all that is
+    pinned, and the sets that are there."""
     entries = record.load()
-    chosen = list(names) if names is not None else [p.name for p in lock.load().values() if p.file]
+    pinned = [p.name for p in lock.load().values() if p.file]
+    chosen = list(names) if names is not None else [*pinned, *(n for n in entries if n.startswith("driver-"))]
     return {n: record.intact(entries[n], reread=True) if n in entries else "not in the depot" for n in chosen}
 
 
@@ -164,7 +173,7 @@ def _shelve(pin: Pin, made: Path, work: Path) -> dict[str, list[int | str]]:
         made.replace(target)
         return {}
     fresh, target = work / "repository", record.root() / address.repository(pin)
-    repository.make(made, fresh, pin.suites, _log(pin))
+    repository.make([made], fresh, pin.suites, _log(pin))
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists():
         target.rename(work / "old")

@@ -8,7 +8,8 @@ import pytest
 
 from holdfast.components.nvidia.cards import _OLDER, UNKNOWN, card
 from holdfast.components.nvidia.machine import Gpu, Kernel, Machine, Package
-from holdfast.components.nvidia.packages import Want, choose, depot_names, driver_set, foreign, missing, superseded
+from holdfast.components.nvidia.packages import Want, choose, foreign, missing, superseded
+from holdfast.components.nvidia.together import depot_names, driver_set, kept_as, known_set, to_keep
 from holdfast.errors import HoldfastError
 from holdfast.fit import CARDS
 
@@ -165,3 +166,18 @@ def test_every_named_card_has_an_architecture() -> None:
     }
     assert list(kinds.values()) == ["Kepler", "Pascal", "Ampere", "Blackwell", "Turing", "Ada", "Ampere"]
     assert card("0x3f00").architecture.proprietary is False and card("?").name == "NVIDIA device ?"
+
+
+def test_the_set_that_a_plan_names_is_the_one_that_a_depot_can_be_filled_with() -> None:
+    there = machine("debian", "trixie")
+    name, packages = to_keep(choose(there, Want()), there)
+    assert name == "driver-trixie" and set(packages) == {"linux-image-amd64", *OWN} == set(known_set(name).packages)
+    assert "./holdfast depot fetch driver-trixie" in kept_as(choose(there, Want()), there)
+    # Other packages, another kernel's flavour, another distribution: another set, which no depot has.
+    cloud = machine("debian", "trixie", packages=(Package("linux-image-cloud-amd64", "1"),))
+    assert to_keep(choose(cloud, Want()), cloud)[0] == "driver-trixie-cloud-amd64"
+    for other, want in ((cloud, Want()), (there, Want(source="nvidia")), (machine("ubuntu", "noble"), Want())):
+        assert "no depot has it yet" in kept_as(choose(other, want), other)
+    with pytest.raises(HoldfastError) as error:
+        known_set("driver-noble")
+    assert error.value.code == 2 and error.value.allowed == "driver-trixie"

@@ -15,7 +15,7 @@ import gevent
 from pyinfra import host
 from pyinfra.api import FunctionCommand, StringCommand, operation
 
-from holdfast.components.nvidia import activity, commands, sources
+from holdfast.components.nvidia import activity, commands, sources, together
 from holdfast.components.nvidia.activity import Activity
 from holdfast.components.nvidia.facts import NvidiaCards, NvidiaState
 from holdfast.components.nvidia.installing import to_install
@@ -134,6 +134,12 @@ def _tell_plan(machine: Machine, want: Want, step: Step | None) -> None:
         return
     if step is not None and not isinstance(step, Stop):
         emit("note", host=host.name, message=f"nvidia: {_announced(step)}")
+    if isinstance(step, Install):
+        emit(
+            "note",
+            host=host.name,
+            message=f"nvidia: one set, to be kept together: {together.kept_as(step.choice, machine)}",
+        )
     if machine.secure_boot and isinstance(step, Install) and not step.choice.prebuilt and not machine.key.enrolled:
         message = "nvidia: Secure Boot is on: a person must let the modules' key in once, at the machine's own screen"
         emit("note", host=host.name, message=message)

@@ -17,6 +17,8 @@ from holdfast.errors import HoldfastError
 DEFAULT_BRANCH = 580
 """NVIDIA's long-term branch, to June 2028; Ubuntu's LTSB. https://docs.nvidia.com/datacenter/tesla/drivers/releases.json"""
 CUDA_13 = 580
+NAMED = ("nvidia-kernel-dkms", "nvidia-smi", "libcuda1", "libnvidia-cfg1", "nvidia-persistenced")
+"""Debian's own driver, by its packages."""
 _HWE = re.compile(r"linux-(?:image-|headers-)?(generic|virtual|lowlatency)((?:-hwe-[\d.]+)?)")
 
 
@@ -68,17 +70,6 @@ class Choice:
         kind = "open" if self.open else "proprietary"
         origin = "NVIDIA's repository" if self.vendor else "the distribution"
         return f"driver {self.branch}, {kind} modules, from {origin}"
-
-
-@dataclass(frozen=True)
-class DriverSet:
-    """A driver, its modules, the kernel and the headers they were built for: what belongs together on a depot.
-
-    ``packages``: {name: version}, as apt takes them (name=version); ``kernel``: the release they were built for.
-    """
-
-    kernel: str
-    packages: Mapping[str, str]
 
 
 def choose(machine: Machine, want: Want) -> Choice:
@@ -192,8 +183,8 @@ def _names(machine: Machine, release: Release, number: int, opened: bool, vendor
     headers = f"linux-headers-{kind}"
     if vendor:
         return headers, f"nvidia-kernel-{'open-' if opened else ''}dkms", "nvidia-driver-cuda", "nvidia-persistenced"
-    module = "nvidia-open-kernel-dkms" if opened else "nvidia-kernel-dkms"
-    return headers, module, "nvidia-smi", "libcuda1", "libnvidia-cfg1", "nvidia-persistenced"
+    own = [name.replace("nvidia-kernel-dkms", "nvidia-open-kernel-dkms") for name in NAMED] if opened else NAMED
+    return headers, *own
 
 
 def missing(machine: Machine, choice: Choice) -> list[str]:
@@ -235,20 +226,3 @@ def superseded(machine: Machine, choice: Choice) -> list[str]:
         return []
     series = [(p.name, re.search(r"-(\d{3})-server\b", p.name)) for p in machine.driver_packages if p.state[1:] != "c"]
     return sorted(name for name, found in series if found and int(found[1]) != choice.branch)
-
-
-def driver_set(machine: Machine, kernel: str = "") -> DriverSet:
-    """The packages installed now that belong together: driver, modules, ``kernel`` (default: what boots next), its headers."""
-    release = kernel or machine.target.release
-    metas = re.compile(r"linux-(image|headers|generic|modules-nvidia)(?!.*\d+\.\d+\.\d+)")
-    own = {p.name for p in machine.driver_packages} | {"dkms", "firmware-nvidia-gsp"}
-    there = [p.name for p in machine.packages.values() if p.installed]
-    # What the headers of all flavours share: linux-headers-6.12.1-common, linux-kbuild-6.12.1 (Ubuntu: linux-headers-6.8.0-1).
-    shared = re.compile(rf"linux-(headers|kbuild)-{re.escape(release.rpartition('-')[0] or release)}(-common)?")
-    names = [n for n in there if n in own or release in n or metas.match(n) or shared.fullmatch(n)]
-    return DriverSet(release, {name: machine.packages[name].version for name in sorted(names)})
-
-
-def depot_names(bundle: DriverSet) -> list[str]:
-    """The set as apt-get takes it (`apt-get download NAME=VERSION …`), so that a depot holds these versions and no other."""
-    return [f"{name}={version}" for name, version in bundle.packages.items()]

@@ -1,0 +1,96 @@
+"""What belongs together: a driver, its modules, the kernel image and headers they were built for, as one set for a depot. Pure.
+
+Installed, it is a list of packages and versions (`driver_set`); before that, names that a depot resolves (`to_keep`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from holdfast.components.nvidia.machine import Machine
+from holdfast.components.nvidia.packages import NAMED, Choice, flavour
+from holdfast.depot import AptSet
+from holdfast.errors import HoldfastError
+
+PREFIX = "driver-"
+_DEBIAN = """\
+Types: deb
+URIs: http://deb.debian.org/debian
+Suites: {suite} {suite}-updates
+Components: main contrib non-free non-free-firmware
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+
+Types: deb
+URIs: http://deb.debian.org/debian-security
+Suites: {suite}-security
+Components: main contrib non-free non-free-firmware
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+"""
+
+
+@dataclass(frozen=True)
+class DriverSet:
+    """A driver, its modules, the kernel and the headers they were built for: what belongs together on a depot.
+
+    ``packages``: {name: version}, as apt takes them (name=version); ``kernel``: the release they were built for.
+    """
+
+    kernel: str
+    packages: Mapping[str, str]
+
+
+def to_keep(choice: Choice, machine: Machine) -> tuple[str, tuple[str, ...]]:
+    """The name of the set on a depot ("driver-trixie"), and the packages that make it up: the choice and the kernel's image."""
+    name = f"driver-{machine.codename}"
+    kind = flavour(machine)
+    image = f"linux-image-{kind}"
+    return f"{name}-{kind}" if kind not in ("amd64", "generic") else name, (image, *choice.packages)
+
+
+def kept_as(choice: Choice, machine: Machine) -> str:
+    """The set in words: its name, its packages, and whether a depot can be filled with it."""
+    name, packages = to_keep(choice, machine)
+    there = known().get(name)
+    how = f"./holdfast depot fetch {name}" if there and set(there.packages) == set(packages) else "no depot has it yet"
+    return f"{name}: {', '.join(packages)} ({how})"
+
+
+def known() -> dict[str, AptSet]:
+    """The sets that a depot can be filled with: those whose archive has all of their packages and whose keys are known here.
+
+    Debian 13's alone. Debian 12's driver is in NVIDIA's repository, and Ubuntu's archive was never asked by us.
+    """
+    suite = "trixie"
+    packages = ("linux-image-amd64", "linux-headers-amd64", *NAMED)
+    return {
+        f"driver-{suite}": AptSet(f"driver-{suite}", suite, packages, _DEBIAN.format(suite=suite), "nvidia-kernel-dkms")
+    }
+
+
+def known_set(name: str) -> AptSet:
+    """The set of that name. Raises HoldfastError."""
+    sets = known()
+    if name not in sets:
+        raise HoldfastError(
+            f"no set of driver packages {name!r}", allowed=", ".join(sets), fix="use one of these names", code=2
+        )
+    return sets[name]
+
+
+def driver_set(machine: Machine, kernel: str = "") -> DriverSet:
+    """The packages installed now that belong together: driver, modules, ``kernel`` (default: what boots next), its headers."""
+    release = kernel or machine.target.release
+    metas = re.compile(r"linux-(image|headers|generic|modules-nvidia)(?!.*\d+\.\d+\.\d+)")
+    own = {p.name for p in machine.driver_packages} | {"dkms", "firmware-nvidia-gsp"}
+    there = [p.name for p in machine.packages.values() if p.installed]
+    # What the headers of all flavours share: linux-headers-6.12.1-common, linux-kbuild-6.12.1 (Ubuntu: linux-headers-6.8.0-1).
+    shared = re.compile(rf"linux-(headers|kbuild)-{re.escape(release.rpartition('-')[0] or release)}(-common)?")
+    names = [n for n in there if n in own or release in n or metas.match(n) or shared.fullmatch(n)]
+    return DriverSet(release, {name: machine.packages[name].version for name in sorted(names)})
+
+
+def depot_names(bundle: DriverSet) -> list[str]:
+    """The set as apt-get takes it (`apt-get download NAME=VERSION …`), so that a depot holds these versions and no other."""
+    return [f"{name}={version}" for name, version in bundle.packages.items()]
