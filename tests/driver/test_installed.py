@@ -11,9 +11,10 @@ import pytest
 from tests.driver.machine import REQUIRED, DriverMachine, states
 
 from holdfast import depot
+from holdfast.cli.depot import apt_sources
 from holdfast.components.nvidia.classify import classify
 from holdfast.components.nvidia.packages import Want, choose
-from holdfast.components.nvidia.together import depot_names, driver_set, known_set
+from holdfast.components.nvidia.together import apt_set, depot_names, driver_set
 from holdfast.components.nvidia.updates import read_updates
 from holdfast.paths import cache_dir
 
@@ -140,7 +141,7 @@ def test_a_depot_can_hold_the_set_and_it_resolves_without_a_network(
 ) -> None:
     """Really fetched from Debian's archive (300 MB, once), kept beside the tests' own trees and not in anybody's depot."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache_dir() / "driver-set"))
-    wanted = known_set("driver-trixie")
+    wanted = apt_set("driver-trixie", apt_sources())
     entry = depot.fetch_set(wanted)
     assert depot.verify()["driver-trixie"] == "" and re.match(VERSION, entry.version)
     found = machine.facts()

@@ -28,6 +28,8 @@ def test_from_nothing_to_models_on_the_cards_in_one_apply(
     plan = engine.run(m, required, dry=True)
     assert m.changes == 0 and {INSTALL, USE} <= set(plan.planned)
     assert "reboot: yes, because nouveau holds the cards" in notes(plan)
+    held = "./holdfast depot fetch driver-trixie" if codename == "trixie" else "no depot has it yet"
+    assert f"one set, to be kept together: driver-{codename}: linux-image-" in notes(plan) and held in notes(plan)
     first = engine.run(m, required)
     assert not first.failed, first.errors
     assert m.driver.boots == 1 and works(m)

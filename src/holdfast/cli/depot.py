@@ -15,6 +15,7 @@ from holdfast.cli.parser import common
 from holdfast.cli.show import mib
 from holdfast.components.models import files, pins, shapes, stock
 from holdfast.components.nvidia import together
+from holdfast.components.nvidia.repository import read_sources
 from holdfast.depot import lock
 from holdfast.lab import prerequisites
 from holdfast.progress import Progress
@@ -71,7 +72,7 @@ def run(args: argparse.Namespace, progress: Progress) -> Outcome:
 
 def fetch(args: argparse.Namespace, progress: Progress) -> Outcome:
     programs, models = split(args.names)
-    sets = [together.known_set(name) for name in programs if name.startswith(together.PREFIX)]
+    sets = [together.apt_set(name, apt_sources()) for name in programs if name.startswith(together.PREFIX)]
     programs = [name for name in programs if not name.startswith(together.PREFIX)]
     artifacts = {}
     if programs or not (models or sets):
@@ -87,6 +88,12 @@ def fetch(args: argparse.Namespace, progress: Progress) -> Outcome:
     data = {"root": str(depot.root()), "artifacts": [asdict(a) for a in artifacts.values()], "models": fetched,
             "sets": [asdict(entry) for entry in entries]}  # fmt: skip
     return Outcome(data, [*lines, f"depot: {depot.root()}"])
+
+
+def apt_sources() -> list[dict[str, str]]:
+    """What this computer's own apt takes packages from."""
+    found: list[dict[str, str]] = read_sources("/etc/apt")["sources"]
+    return found
 
 
 def contents(entry: depot.Entry) -> str:

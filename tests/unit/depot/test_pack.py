@@ -74,7 +74,7 @@ def test_repository_is_signed_and_the_key_stays_private(tmp_path: Path, monkeypa
     suite_of = repository._suite
     monkeypatch.setattr(repository, "_suite", lambda *words: seen.extend(agents()) or suite_of(*words))
     for out in ("one", "two"):
-        repository.make(tmp_path / "pkg_1_amd64.deb", tmp_path / out, ("bookworm", "trixie"), tmp_path / "log")
+        repository.make([tmp_path / "pkg_1_amd64.deb"], tmp_path / out, ("bookworm", "trixie"), tmp_path / "log")
     one = tmp_path / "one"
     assert (one / "keyring.gpg").read_bytes() == (tmp_path / "two" / "keyring.gpg").read_bytes(), (
         "one key for all builds"

@@ -9,7 +9,7 @@ import pytest
 from holdfast.components.nvidia.cards import _OLDER, UNKNOWN, card
 from holdfast.components.nvidia.machine import Gpu, Kernel, Machine, Package
 from holdfast.components.nvidia.packages import Want, choose, foreign, missing, superseded
-from holdfast.components.nvidia.together import depot_names, driver_set, kept_as, known_set, to_keep
+from holdfast.components.nvidia.together import apt_set, depot_names, driver_set, kept_as, known, to_keep
 from holdfast.errors import HoldfastError
 from holdfast.fit import CARDS
 
@@ -171,7 +171,7 @@ def test_every_named_card_has_an_architecture() -> None:
 def test_the_set_that_a_plan_names_is_the_one_that_a_depot_can_be_filled_with() -> None:
     there = machine("debian", "trixie")
     name, packages = to_keep(choose(there, Want()), there)
-    assert name == "driver-trixie" and set(packages) == {"linux-image-amd64", *OWN} == set(known_set(name).packages)
+    assert name == "driver-trixie" and set(packages) == {"linux-image-amd64", *OWN} == set(known()[name])
     assert "./holdfast depot fetch driver-trixie" in kept_as(choose(there, Want()), there)
     # Other packages, another kernel's flavour, another distribution: another set, which no depot has.
     cloud = machine("debian", "trixie", packages=(Package("linux-image-cloud-amd64", "1"),))
@@ -179,5 +179,18 @@ def test_the_set_that_a_plan_names_is_the_one_that_a_depot_can_be_filled_with() 
     for other, want in ((cloud, Want()), (there, Want(source="nvidia")), (machine("ubuntu", "noble"), Want())):
         assert "no depot has it yet" in kept_as(choose(other, want), other)
     with pytest.raises(HoldfastError) as error:
-        known_set("driver-noble")
+        apt_set("driver-noble", [])
     assert error.value.code == 2 and error.value.allowed == "driver-trixie"
+
+
+def test_the_sets_mirrors_are_those_of_this_computer() -> None:
+    ubuntu = {"uris": "http://u.example/ubuntu", "suites": "noble noble-security"}
+    debian = {"uris": "http://d.example/debian/", "suites": "bookworm bookworm-updates"}
+    security = {"uris": "http://s.example/debian-security", "suites": "bookworm-security"}
+    sources = apt_set("driver-trixie", [ubuntu, debian, security]).sources
+    assert "URIs: http://d.example/debian\nSuites: trixie trixie-updates\n" in sources
+    assert "URIs: http://s.example/debian-security\nSuites: trixie-security\n" in sources and "Signed-By: /usr/share" in sources
+    assert "URIs: http://d.example/debian-security\n" in apt_set("driver-trixie", [debian]).sources
+    with pytest.raises(HoldfastError) as error:
+        apt_set("driver-trixie", [ubuntu])
+    assert "no mirror of Debian" in error.value.message

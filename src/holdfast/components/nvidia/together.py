@@ -6,7 +6,7 @@ Installed, it is a list of packages and versions (`driver_set`); before that, na
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from holdfast.components.nvidia.machine import Machine
@@ -15,15 +15,16 @@ from holdfast.depot import AptSet
 from holdfast.errors import HoldfastError
 
 PREFIX = "driver-"
+_SUITES = {"bookworm", "trixie", "forky", "stable", "testing", "sid", "unstable"}
 _DEBIAN = """\
 Types: deb
-URIs: http://deb.debian.org/debian
+URIs: {mirror}
 Suites: {suite} {suite}-updates
 Components: main contrib non-free non-free-firmware
 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
 
 Types: deb
-URIs: http://deb.debian.org/debian-security
+URIs: {security}
 Suites: {suite}-security
 Components: main contrib non-free non-free-firmware
 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
@@ -53,30 +54,42 @@ def kept_as(choice: Choice, machine: Machine) -> str:
     """The set in words: its name, its packages, and whether a depot can be filled with it."""
     name, packages = to_keep(choice, machine)
     there = known().get(name)
-    how = f"./holdfast depot fetch {name}" if there and set(there.packages) == set(packages) else "no depot has it yet"
+    how = f"./holdfast depot fetch {name}" if there and set(there) == set(packages) else "no depot has it yet"
     return f"{name}: {', '.join(packages)} ({how})"
 
 
-def known() -> dict[str, AptSet]:
-    """The sets that a depot can be filled with: those whose archive has all of their packages and whose keys are known here.
+def known() -> dict[str, tuple[str, ...]]:
+    """The sets that a depot can be filled with, and their packages: those whose archive has all of them, with keys known here.
 
     Debian 13's alone. Debian 12's driver is in NVIDIA's repository, and Ubuntu's archive was never asked by us.
     """
-    suite = "trixie"
-    packages = ("linux-image-amd64", "linux-headers-amd64", *NAMED)
-    return {
-        f"driver-{suite}": AptSet(f"driver-{suite}", suite, packages, _DEBIAN.format(suite=suite), "nvidia-kernel-dkms")
-    }
+    return {"driver-trixie": ("linux-image-amd64", "linux-headers-amd64", *NAMED)}
 
 
-def known_set(name: str) -> AptSet:
-    """The set of that name. Raises HoldfastError."""
-    sets = known()
-    if name not in sets:
+def apt_set(name: str, sources: Sequence[Mapping[str, str]]) -> AptSet:
+    """The set of that name. ``sources``: this computer's own sources of apt (repository.read_sources), of which the mirrors of
+    Debian are taken. Raises HoldfastError."""
+    if name not in known():
         raise HoldfastError(
-            f"no set of driver packages {name!r}", allowed=", ".join(sets), fix="use one of these names", code=2
+            f"no set of driver packages {name!r}", allowed=", ".join(known()), fix="use one of these names", code=2
         )
-    return sets[name]
+    suite = name.removeprefix(PREFIX)
+    mirror, security = mirrors(sources)
+    return AptSet(name, suite, known()[name], _DEBIAN.format(suite=suite, mirror=mirror, security=security), NAMED[0])
+
+
+def mirrors(sources: Sequence[Mapping[str, str]]) -> tuple[str, str]:
+    """(archive, security archive): the mirrors of Debian that this computer uses itself. Raises HoldfastError."""
+    there = [(uri, suite) for one in sources for uri in one["uris"].split() for suite in one["suites"].split()]
+    archive = [uri for uri, suite in there if suite in _SUITES and uri.startswith("http")]
+    security = [uri for uri, suite in there if suite.removesuffix("-security") in _SUITES and suite not in _SUITES]
+    if not archive:
+        raise HoldfastError(
+            "this computer's apt knows no mirror of Debian to take the packages from", where="/etc/apt/sources.list.d",
+            fix="run it on a computer with Debian, or add a mirror there",
+        )  # fmt: skip
+    main = archive[0].rstrip("/")
+    return main, (security[0] if security else f"{main}-security").rstrip("/")
 
 
 def driver_set(machine: Machine, kernel: str = "") -> DriverSet:
