@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.driver import provisioned
 from tests.driver.machine import REQUIRED, DriverMachine, states
 
 from holdfast import depot
@@ -16,7 +17,6 @@ from holdfast.components.nvidia.classify import classify
 from holdfast.components.nvidia.packages import Want, choose
 from holdfast.components.nvidia.together import apt_set, depot_names, driver_set
 from holdfast.components.nvidia.updates import read_updates
-from holdfast.paths import cache_dir
 
 # Promises, as literals: what notes and documentation say that Debian 13 gets.
 PACKAGES = ("linux-headers-amd64", "nvidia-kernel-dkms", "nvidia-smi", "libcuda1", "libnvidia-cfg1", "nvidia-persistenced")
@@ -140,7 +140,7 @@ def test_a_depot_can_hold_the_set_and_it_resolves_without_a_network(
     machine: DriverMachine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Really fetched from Debian's archive (300 MB, once), kept beside the tests' own trees and not in anybody's depot."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(cache_dir() / "driver-set"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(provisioned.set_cache()))
     wanted = apt_set("driver-trixie", apt_sources())
     entry = depot.fetch_set(wanted)
     assert depot.verify()["driver-trixie"] == "" and re.match(VERSION, entry.version)
