@@ -147,8 +147,11 @@ def test_a_depot_can_hold_the_set_and_it_resolves_without_a_network(
     found = machine.facts()
     # What this machine has been given is in it, as new or newer: the kernel that the module was built for with its headers.
     assert depot.aptset.kernels(entry) and depot.aptset.kernels(entry)[-1] >= found.next_kernel
+    newest = f"linux-image-{depot.aptset.kernels(entry)[-1]}"
+    assert {*PACKAGES, newest, "linux-image-amd64", "dkms", "make", "libc6"} <= set(entry.parts)
+    assert any(re.fullmatch(r"gcc-\d+", name) for name in entry.parts), "a compiler"
     for name, version in driver_set(found).packages.items():
-        if found.next_kernel in depot.aptset.kernels(entry):
+        if name in entry.parts:
             newer = subprocess.run(["dpkg", "--compare-versions", entry.parts[name], "ge", version], check=False)
             assert newer.returncode == 0, (name, version)
     # A computer with nothing but this folder, its key, and no network.
