@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,23 +19,35 @@ from holdfast.depot import lock, record
 from holdfast.depot.builders.pack import members
 from holdfast.paths import LOCKS, ROOT, cache_dir
 
-from .holdfast_command import as_json, holdfast
+from .holdfast_command import as_json, environment, holdfast
 
 _SHIPPED = ("src", "tests", "templates", "group_data", "docs", "locks", "deploy.py", "inventory.py", "config.py",
             "pyproject.toml", "README.md")  # fmt: skip
+_APPLY = """
+import json, pathlib, sys
+from holdfast.apply import run
+print(json.dumps(run.apply(sys.argv[1], log=pathlib.Path(sys.argv[2])).changed))
+"""
 
 
 @dataclass(frozen=True)
 class Second:
-    """``folder`` and ``version``: as /opt/ollama names it. ``env``: with it the command line is that checkout's."""
+    """``folder`` and ``version``: as /opt/ollama names it. ``env``: with it what runs is that checkout's."""
 
     version: str
     folder: str
     env: dict[str, str]
 
-    def run(self, *words: str) -> Any:
-        """The JSON of a command that must succeed."""
-        done = holdfast(*words, "--json", **self.env)
+    def apply(self, name: str, log: Path) -> list[str]:
+        """What an apply has changed."""
+        argv = [sys.executable, "-c", _APPLY, name, str(log)]
+        done = subprocess.run(argv, env=environment(**self.env), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+        return list(json.loads(done.stdout))
+
+    def verify(self, name: str, only: str) -> Any:
+        """What `./holdfast verify NAME` says of the checks of one file."""
+        done = holdfast("verify", name, "--json", PYTEST_ADDOPTS=f"-k {only}", **self.env)
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
         return as_json(done)
 
