@@ -56,7 +56,7 @@ def ensure(progress: Progress = QUIET, vm: bool = False) -> list[str]:
     if os.geteuid() != 0:
         raise HoldfastError(
             "the throw-away machine needs root on this computer (network namespaces, systemd-nspawn)",
-            fix=f"run it as root: sudo ./holdfast up{' --vm' if vm else ''}",
+            fix="run it as root: sudo ./holdfast up --vm" if vm else "run it as root: sudo ./holdfast up",
         )
     wanted = sorted({*missing(vm), *depot.packages_needed()})
     install(wanted, progress)

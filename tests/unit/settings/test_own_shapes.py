@@ -51,7 +51,7 @@ def test_the_shape_comes_from_a_file_of_this_computer(tmp_path: Path, monkeypatc
     ("given", "word"),
     [
         ("/nowhere/model.gguf", "No such file"), ("model.gguf", "absolute path"), ({"source": "x"}, "cannot be read"),
-        ("/", "directory"),
+        ("/", "ordinary file"),
     ],
 )  # fmt: skip
 def test_what_is_no_shape_is_refused_with_a_fix(given: Any, word: str) -> None:
