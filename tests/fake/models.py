@@ -14,8 +14,9 @@ from holdfast.components.models.change import read_in_service, write_in_service
 from holdfast.components.models.facts import read_store
 from holdfast.components.models.files import SETTINGS, UNIT
 from holdfast.components.models.folder import read_folder
-from holdfast.components.models.trial import try_model
+from holdfast.components.ollama.files import SYSTEMD
 from holdfast.components.ollama.instances import read_instances
+from holdfast.components.ollama.trial import try_model
 
 
 def manifest(store: str, name: str) -> str:
@@ -83,16 +84,17 @@ def in_service(m: Machine, path: str) -> Any:
 
 
 @runs(write_in_service)
-def note(m: Machine, path: str, roles: dict[str, str], all_of_them: bool) -> None:
-    known = {} if all_of_them else json.loads(m.text(path) or "{}")
-    m.write(path, json.dumps({**known, **roles}))
+def note(m: Machine, path: str, roles: dict[str, str]) -> None:
+    m.write(path, json.dumps(roles))
 
 
 @runs(try_model)
-def try_it(m: Machine, role: str, model: str, environment: str, timeout_s: float) -> str:
+def try_it(m: Machine, unit: str, file: str, environment: str, model: str, timeout_s: float) -> str:
     """A server answers for what is in the store, on the port that it was given."""
     env = pairs(environment)
-    if f"ollama@{role}.service" not in m.units or m.text(manifest(env["OLLAMA_MODELS"], model)) is None:
+    if f"{SYSTEMD}/ollama@.service" not in m.disk:
+        return f"its server did not start: Unit {unit} not found."
+    if m.text(manifest(env["OLLAMA_MODELS"], model)) is None:
         return f"HTTP 404 model '{model}' not found"
     return "HTTP 500 error loading model" if model in getattr(m, "refuses", ()) else ""
 

@@ -17,24 +17,23 @@ from pyinfra.api import FunctionCommand, StringCommand, operation
 
 from holdfast.components.models.facts import missing
 from holdfast.components.models.operations import Pull, waiting
-from holdfast.components.models.trial import try_model
+from holdfast.components.ollama.trial import Trial, Tried
 from holdfast.errors import HoldfastError
 from holdfast.operations.events import emit
 from holdfast.operations.failing import report
 from holdfast.operations.remote import PythonFact, program, python_command
 
 IN_SERVICE = "/var/lib/holdfast/models-in-service.json"
-"""Role -> manifest digest of the model that it is known to serve."""
+"""Role -> manifest digest of the model that it serves, or that was tried and is about to take over."""
 
 
 @dataclass(frozen=True)
 class Ask:
-    """A role, the model that it is to have, its manifest's digest ("sha256:…"), and the text of the environment to try it in."""
+    """A role, the manifest digest ("sha256:…") of the model that it is to have, and how that is tried."""
 
     role: str
-    model: str
     digest: str
-    environment: str
+    trial: Trial
 
 
 def read_in_service(path: str) -> Any:
@@ -48,20 +47,14 @@ def read_in_service(path: str) -> Any:
         return {}
 
 
-def write_in_service(path: str, roles: dict[str, str], all_of_them: bool) -> None:
-    """Runs on the host: notes `roles`; those that are not named stay, unless they are ``all_of_them``."""
+def write_in_service(path: str, roles: dict[str, str]) -> None:
+    """Runs on the host: `roles` is what read_in_service finds from now on."""
     import json
     import os
 
-    known = {}
-    try:
-        with open(path) as file:
-            known = dict(json.load(file))
-    except (OSError, ValueError, TypeError):
-        pass
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path + ".new", "w") as file:
-        json.dump(roles if all_of_them else {**known, **roles}, file)
+        json.dump(roles, file)
     os.replace(path + ".new", path)
 
 
@@ -69,12 +62,6 @@ class InService(PythonFact):
     """Which models are in service; see read_in_service."""
 
     reader = staticmethod(read_in_service)
-
-
-class Tried(PythonFact):
-    """What a model says when it is tried; see try_model."""
-
-    reader = staticmethod(try_model)
 
 
 class Noted(PythonFact):
@@ -94,10 +81,10 @@ def change(pull: Pull, asks: Sequence[Ask], patience_s: float) -> Iterator[Funct
     if not due:
         host.noop("no role gets another model")
         return
-    wanted = {ask.model: pull.models[ask.model] for ask in due}
+    wanted = {ask.trial.model: ask.digest for ask in due}
     if missing(pull.read(host), wanted):
         yield FunctionCommand(waiting, (pull, patience_s), {})
-    yield FunctionCommand(_try, (due, patience_s), {})
+    yield FunctionCommand(_try, (due, known, patience_s), {})
 
 
 @operation()
@@ -106,21 +93,23 @@ def note(roles: Mapping[str, str]) -> Iterator[StringCommand]:
     if (InService.read(host, path=IN_SERVICE) or {}) == dict(roles):
         host.noop("known")
         return
-    yield python_command(program(write_in_service, path=IN_SERVICE, roles=dict(roles), all_of_them=True))
+    yield python_command(program(write_in_service, path=IN_SERVICE, roles=dict(roles)))
 
 
-def _try(state: Any, host: Any, due: Sequence[Ask], patience_s: float) -> bool:
+def _try(state: Any, host: Any, due: Sequence[Ask], known: Mapping[str, str], patience_s: float) -> bool:
     for ask in due:
-        emit("waiting", host=host.name, what=f"an answer of {ask.model}", seconds=0)
-        given = {key: value for key, value in asdict(ask).items() if key != "digest"}
-        problem = Tried.read(host, **given, timeout_s=patience_s)
+        model, unit = ask.trial.model, ask.trial.unit
+        emit("waiting", host=host.name, what=f"an answer of {model}", seconds=0)
+        problem = Tried.read(host, **asdict(ask.trial), timeout_s=patience_s)
         if problem:
-            message = f"{ask.model} does not answer as {ask.role}: {problem}"
+            message = f"{model} does not answer as {ask.role}: {problem}"
             fix = (
                 f"name another model, or the old one, which is still in service; what its server said, on the host: "
-                f"journalctl -u ollama@next.{ask.role} -e"
+                f"journalctl -u {unit} -e"
             )
             report(host, HoldfastError(message, where=f"instances.{ask.role}.model", fix=fix))
             return False
-        Noted.read(host, path=IN_SERVICE, roles={ask.role: ask.digest}, all_of_them=False)
+        # At once: an apply that is cut off after this need not try it again.
+        known = {**known, ask.role: ask.digest}
+        Noted.read(host, path=IN_SERVICE, roles=known)
     return True

@@ -8,8 +8,7 @@ from holdfast.components.models import files, pins
 from holdfast.components.models.change import Ask, change, note
 from holdfast.components.models.folder import require_folder
 from holdfast.components.models.operations import Pull, begin, sweep, wait
-from holdfast.components.ollama.deploy import release
-from holdfast.components.ollama.files import trial
+from holdfast.components.ollama.trial import trial
 from holdfast.errors import HoldfastError
 from holdfast.operations.place import File, place
 from holdfast.operations.require import require
@@ -42,8 +41,8 @@ def start_pull(ws: Workstation) -> None:
 @deploy("Models: change")
 def change_models(ws: Workstation) -> None:
     """Comes before the servers and their clients change over; waits only where a role gets another model."""
-    pull, sha256 = _pull(ws)[0], release(ws)
-    asks = [Ask(role, i.model, pull.models[i.model], trial(ws, role, sha256)) for role, i in ws.instances.items()]
+    pull = _pull(ws)[0]
+    asks = [Ask(role, pull.models[i.model], trial(ws, role)) for role, i in ws.instances.items()]
     change(name="Let new models answer before they take over", pull=pull, asks=asks, patience_s=ws.models.patience_s)
 
 

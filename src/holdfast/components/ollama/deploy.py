@@ -45,7 +45,10 @@ def ollama(ws: Workstation) -> None:
 @deploy("Ollama")
 def run_ollama(ws: Workstation) -> None:
     """Every instance answers at the end; which models it has is the store's matter."""
-    sha256 = release(ws)
+    artifact, _ = _release(ws)
+    # Without one, ollama_preflight stops an apply, and a plan still lists what waits for it: as changes, since what runs
+    # now cannot be compared with what nobody knows.
+    sha256 = artifact.sha256 if artifact else lock.UNVERIFIED
     place(name="Write Ollama's environments", entries=files.environments(ws, sha256))
     for role, instance in ws.instances.items():
         name = files.unit_name(role)
@@ -53,13 +56,6 @@ def run_ollama(ws: Workstation) -> None:
         unit(name=f"Run the {role}", unit=name, config=config, program=files.PROGRAM)
         url = f"http://127.0.0.1:{instance.port}/api/version"
         answers(name=f"Wait for the {role}", url=url, timeout_s=ws.ollama.ready_timeout_s, unit=name)
-
-
-def release(ws: Workstation) -> str:
-    """The SHA-256 of Ollama's archive. Where nobody knows it, ollama_preflight stops an apply, and a plan still lists what waits
-    for it: as changes, since what runs now cannot be compared with what nobody knows."""
-    artifact, _ = _release(ws)
-    return artifact.sha256 if artifact else lock.UNVERIFIED
 
 
 def _release(ws: Workstation) -> tuple[Artifact | None, HoldfastError | None]:

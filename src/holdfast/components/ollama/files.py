@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from holdfast.components.models.files import folders
+from holdfast.components.ollama.options import Instance
 from holdfast.operations.place import Directory, Entry, File
 from holdfast.operations.unit import config_hash
 from holdfast.paths import ONHOST
@@ -72,18 +73,16 @@ def environment(ws: Workstation, role: str, release: str) -> str:
 
 
 def _environment(ws: Workstation, role: str) -> str:
+    return variables(ws, role, role, ws.instances[role])
+
+
+def variables(ws: Workstation, role: str, name: str, instance: Instance) -> str:
+    """The environment of a server called ``name``, with the settings ``instance``, on the cards of ``role``."""
     return render(
         "ollama/etc/holdfast/ollama/instance.env.j2",
-        role=role, instance=ws.instances[role], options=ws.ollama, store=ws.models.store, gpus=gpus(ws, role),
+        role=name, instance=instance, options=ws.ollama, store=ws.models.store, gpus=gpus(ws, role),
         require_gpu=ws.require_gpu, leases=LEASES, vram=fitting.vram(ws, role),
     )  # fmt: skip
-
-
-def trial(ws: Workstation, role: str, release: str) -> str:
-    """The environment of the one who tries the role's next model beside the instance: it holds all cards that it uses, since
-    the instance may still have a model there that does not leave room."""
-    one = ws.instances[role]
-    return f"{environment(ws, role, release)}HOLDFAST_LEASE=\"{' '.join(dict.fromkeys([*one.held, *one.gpus]))}\"\n"
 
 
 def environments(ws: Workstation, release: str) -> list[Entry]:

@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 
-def try_model(role: str, model: str, environment: str, timeout_s: float) -> str:
-    """Runs on the host: starts ollama@next.ROLE with ``environment`` (the text of ROLE.env) on a port that the kernel lends, asks
-    ``model`` for one token, and removes all of it again. Returns the error, or "".
+from holdfast.components.ollama import files
+from holdfast.operations.remote import PythonFact
+from holdfast.settings import Workstation
 
-    No role may have such a name; where this is cut off, an apply removes the rest as an instance that nobody declared.
+
+@dataclass(frozen=True)
+class Trial:
+    """The unit, where its environment goes, the text of that (without a port), and the model that is to answer."""
+
+    unit: str
+    file: str
+    environment: str
+    model: str
+
+
+def trial(ws: Workstation, role: str) -> Trial:
+    """The trial of the model that ``ws`` names for ``role``; no role may have its name.
+
+    It holds all cards that it uses, also where the role's own server does not: that may still have a model there which does
+    not leave room.
+    """
+    name, one = f"next.{role}", ws.instances[role]
+    alone = one.model_copy(update={"lease": [*one.held, *one.gpus]})
+    return Trial(files.unit_name(name), files.environment_file(name), files.variables(ws, role, name, alone), one.model)
+
+
+def try_model(unit: str, file: str, environment: str, model: str, timeout_s: float) -> str:
+    """Runs on the host: starts ``unit`` with ``environment`` in ``file`` on a port that the kernel lends, asks ``model`` for one
+    token (``timeout_s``: seconds for that), and removes all of it again. Returns the error, or "".
+
+    Where this is cut off, an apply removes the rest as an instance that nobody declared.
     """
     import contextlib
     import json
@@ -18,9 +45,7 @@ def try_model(role: str, model: str, environment: str, timeout_s: float) -> str:
     import urllib.error
     import urllib.request
 
-    name = f"next.{role}"
-    unit, env = f"ollama@{name}.service", f"/etc/holdfast/ollama/{name}.env"
-    home, cache = f"/var/lib/holdfast/ollama/{name}", f"/var/cache/holdfast/ollama/{name}"
+    values = dict(line.split("=", 1) for line in environment.splitlines() if line and not line.startswith("#"))
 
     def systemctl(*words: str) -> int:
         return subprocess.run(["systemctl", "--quiet", *words], capture_output=True).returncode
@@ -41,22 +66,20 @@ def try_model(role: str, model: str, environment: str, timeout_s: float) -> str:
     def clean() -> None:
         systemctl("stop", unit)
         systemctl("reset-failed", unit)
-        for path in (env, f"/run/holdfast/ollama/{name}.devices"):
+        for path in (file, f"/run/holdfast/ollama/{values['HOLDFAST_INSTANCE']}.devices"):
             with contextlib.suppress(OSError):
                 os.unlink(path)
-        for path in (home, cache):
+        for path in (values["HOME"], values["CUDA_CACHE_PATH"]):
             shutil.rmtree(path, ignore_errors=True)
 
     clean()
     with socket.socket() as lent:
         lent.bind(("127.0.0.1", 0))
         port = lent.getsockname()[1]
-    own = {"HOME": home, "CUDA_CACHE_PATH": cache, "HOLDFAST_INSTANCE": name, "OLLAMA_HOST": f"127.0.0.1:{port}",
-           "HOLDFAST_PORT": port}  # fmt: skip
     try:
         # Of a variable that is there twice systemd takes the last.
-        with open(env, "w") as file:
-            file.write(environment + "".join(f"{key}={value}\n" for key, value in own.items()))
+        with open(file, "w") as text:
+            text.write(f"{environment}OLLAMA_HOST=127.0.0.1:{port}\nHOLDFAST_PORT={port}\n")
         systemctl("daemon-reload")
         if systemctl("start", unit):
             words = ["journalctl", "-u", unit, "-n", "5", "--no-pager", "-o", "cat"]
@@ -67,3 +90,9 @@ def try_model(role: str, model: str, environment: str, timeout_s: float) -> str:
         return str(error)
     finally:
         clean()
+
+
+class Tried(PythonFact):
+    """What a model says when it is tried; see try_model."""
+
+    reader = staticmethod(try_model)
