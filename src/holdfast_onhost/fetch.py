@@ -15,15 +15,13 @@ import re
 import sys
 import time
 from dataclasses import dataclass, field
-from hashlib import sha256 as _sha256
 
 if __package__ in (None, ""):  # run by its path: let the package be found
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from holdfast_onhost import fetch_disk, fetch_http, fetch_part, fetch_progress
+from holdfast_onhost.fetch_disk import CHUNK
 from holdfast_onhost.fetch_errors import FetchError, Unreachable
-from holdfast_onhost.fetch_part import CHUNK, Part
-
-_BUSY = (408, 425, 429)  # as every 5xx: the same request may succeed later
+from holdfast_onhost.fetch_part import Part
 
 
 @dataclass(frozen=True)
@@ -42,6 +40,10 @@ class Manner:
     def pace(self) -> fetch_http.Pace:
         """For one answer."""
         return fetch_http.Pace(self.least, self.window)
+
+    def rest(self, failures: int, asked: float = 0.0) -> float:
+        """Seconds before the next try after so many `failures` in a row; `asked`: what the server wishes."""
+        return max(asked, min(30.0, self.pause * 2.0 ** (failures - 1)))
 
 
 def fetch(url: str, size: int | None, sha256: str | None, path: str, *, part: str | None = None,
@@ -70,12 +72,9 @@ def _is_there(path: str, size: int | None, sha256: str) -> bool:
         with open(path, "rb") as file:
             if size is not None and os.fstat(file.fileno()).st_size != size:
                 return False
-            running = _sha256()
-            while data := file.read(CHUNK):
-                running.update(data)
+            return fetch_disk.sha256_of(file) == sha256
     except OSError:
         return False
-    return running.hexdigest() == sha256
 
 
 def _once(url: str, size: int | None, sha256: str | None, path: str, part_path: str,
@@ -127,8 +126,8 @@ def _fill(url: str, size: int | None, part: Part, meter: fetch_progress.Meter, r
             answer = fetch_http.get(url, part.have, last, manner.headers, manner.stall, pace=manner.pace)
             try:
                 wait = answer.retry_after
-                if _take(answer, url, size, part, meter, manner):
-                    return
+                _take(answer, url, size, part, meter, manner)
+                return
             finally:
                 answer.close()
         except (OSError, http.client.HTTPException) as error:
@@ -143,7 +142,7 @@ def _fill(url: str, size: int | None, part: Part, meter: fetch_progress.Meter, r
                     f"{url}: {reason} ({failures} tries too slow or without a new byte; kept: {part.have} of {size or '?'})",
                     "check this machine's network and that address, then run the same again: it goes on from there",
                 ) from error
-            wait = max(wait, min(30.0, manner.pause * 2 ** (failures - 1)))
+            wait = manner.rest(failures, wait)
             report("retry", url=url, reason=reason, bytes=part.have, in_seconds=wait)
             time.sleep(wait)
 
@@ -154,38 +153,11 @@ def _last(size: int | None, have: int) -> int | None:
 
 
 def _take(answer: fetch_http.Answer, url: str, size: int | None, part: Part, meter: fetch_progress.Meter,
-          manner: Manner) -> bool:  # fmt: skip
-    """Writes what `answer` brings.  True: the file is complete.  Raises OSError for what another try may cure."""
-    status = answer.status
-    if status in _BUSY or status >= 500 or (status in (401, 403) and answer.redirected):
-        raise OSError(f"HTTP {status} {answer.excerpt()}".strip())
-    if status == 416 and part.have:
-        if answer.total == part.have:
-            return True  # complete, but the run before ended between its last byte and the rename
-        part.restart()
-        raise OSError("the file there is shorter than what is kept here")
-    if status not in (200, 206):
-        gone = "the address is wrong or the file is gone: check the pin"
-        fix = (
-            gone
-            if status in (404, 410)
-            else "the server does not give it to this machine: check the address and its rules"
-        )
-        raise FetchError(f"{url}: HTTP {status} {answer.excerpt()}".strip(), fix)
-    if size is not None and answer.encoding and answer.total != size:
-        raise FetchError(
-            f"{url}: sent packed ({answer.encoding}), which was not asked for",
-            "a server or cache on the way changes what it passes on: go around it, or take another source",
-        )
-    if size is not None and answer.total is not None and answer.total != size:
-        raise FetchError(f"{url}: expected {size} bytes, the server has {answer.total}", "check the pin and its source")
-    if answer.start != part.have:
-        if answer.start:
-            raise FetchError(
-                f"{url}: asked for the bytes from {part.have} on, got those from {answer.start} on",
-                f"a server or cache on the way is broken: go around it, or remove {part.path} to begin anew",
-            )
-        part.restart()  # the server ignores ranges
+          manner: Manner) -> None:  # fmt: skip
+    """Writes what `answer` brings, to the file's end.  Raises OSError for what another try may cure, FetchError for what none
+    will."""
+    if not _starts(answer, url, size, part):
+        return
     part.pieced = answer.start > 0
     end = size if size is not None else answer.total
     begin, taken = time.monotonic(), 0
@@ -201,6 +173,37 @@ def _take(answer: fetch_http.Answer, url: str, size: int | None, part: Part, met
             time.sleep(ahead)
     if end is not None and part.have < end:
         raise OSError(f"the connection ended after {part.have} of {end} bytes")
+
+
+def _starts(answer: fetch_http.Answer, url: str, size: int | None, part: Part) -> bool:
+    """Whether the body of `answer` goes on where `part` ends.  False: nothing is left to come.  Raises as _take does."""
+    status = answer.status
+    if answer.busy or (status in (401, 403) and answer.redirected):
+        raise OSError(f"HTTP {status} {answer.excerpt()}".strip())
+    if status == 416 and part.have:
+        if answer.total == part.have:
+            return False  # complete, but the run before ended between its last byte and the rename
+        part.restart()
+        raise OSError("the file there is shorter than what is kept here")
+    if status not in (200, 206):
+        gone = "the address is wrong or the file is gone: check the pin"
+        fix = (
+            gone
+            if status in (404, 410)
+            else "the server does not give it to this machine: check the address and its rules"
+        )
+        raise FetchError(f"{url}: HTTP {status} {answer.excerpt()}".strip(), fix)
+    if size is not None and answer.encoding and answer.total != size:
+        raise answer.packed(url)
+    if size is not None and answer.total is not None and answer.total != size:
+        raise FetchError(f"{url}: expected {size} bytes, the server has {answer.total}", "check the pin and its source")
+    if answer.start != part.have:
+        if answer.start:
+            raise FetchError(
+                f"{url}: asked for the bytes from {part.have} on, got those from {answer.start} on",
+                f"a server or cache on the way is broken: go around it, or remove {part.path} to begin anew",
+            )
+        part.restart()  # the server ignores ranges
     return True
 
 

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
+from collections.abc import Callable
+from typing import BinaryIO
 
 from holdfast_onhost.fetch_errors import FetchError
 
+CHUNK = 1 << 20  # bytes that are read or written at once
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+
+
+def sha256_of(file: BinaryIO, told: Callable[[int], object] = lambda count: None) -> str:
+    """In hex, of what `file` has from where it stands; `told` hears of each so many bytes.  Raises OSError."""
+    running = hashlib.sha256()
+    while data := file.read(CHUNK):
+        running.update(data)
+        told(len(data))
+    return running.hexdigest()
 
 
 def sync_folder(path: str) -> None:

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 
 from holdfast_onhost.fetch_errors import FetchError
 
+_BUSY = (408, 425, 429)  # as every 5xx: the same request may succeed later
 _REDIRECTS = (301, 302, 303, 307, 308)
 _HOPS = 5
 _ERROR_BODY = 300  # bytes of an error's body that are worth showing
@@ -75,6 +76,18 @@ class Answer:
         if data:
             self.pace.took(len(data), time.monotonic() - begin)
         return data
+
+    @property
+    def busy(self) -> bool:
+        """The same request may succeed later."""
+        return self.status in _BUSY or self.status >= 500
+
+    def packed(self, url: str) -> FetchError:
+        """The error where `encoding` has changed the bytes."""
+        return FetchError(
+            f"{url}: sent packed ({self.encoding}), which was not asked for",
+            "a server or cache on the way changes what it passes on: go around it, or take another source",
+        )
 
     def excerpt(self) -> str:
         """The beginning of an error's body, on one line."""

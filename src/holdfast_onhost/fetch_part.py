@@ -14,7 +14,8 @@ import os
 import signal
 from collections.abc import Callable
 
-CHUNK = 1 << 20
+from holdfast_onhost.fetch_disk import CHUNK
+
 SYNC_EVERY = 64 << 20  # bytes; what a power cut may cost
 
 
@@ -89,6 +90,7 @@ class Part:
                 checked(min(SYNC_EVERY, self.have - left))
 
     def write(self, data: bytes) -> None:
+        """Appends `data`.  Raises OSError with as much of it written and counted as there was room for."""
         view = memoryview(data)
         while view:
             written = os.write(self._file, view)  # less than asked for when the disk is about to be full
@@ -115,6 +117,7 @@ class Part:
         self.mark()
 
     def forget_state(self) -> None:
+        """Once the file is in its place, or away."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.state)
 

@@ -36,6 +36,7 @@ class Meter:
         report("start", path=path, bytes=have, total=total)
 
     def update(self, have: int) -> None:
+        """`have` bytes are there now."""
         now = time.monotonic()
         if now - self._last < self._every:
             return
@@ -48,4 +49,5 @@ class Meter:
         self._report("progress", path=self._path, bytes=have, total=self._total, rate=round(rate), eta=left)
 
     def seconds(self) -> float:
+        """Since it began."""
         return round(time.monotonic() - self._start, 2)

@@ -16,7 +16,6 @@ import os
 import stat
 import sys
 from collections.abc import Iterator
-from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
 
@@ -28,8 +27,6 @@ from holdfast_onhost.fetch_errors import FetchError
 from holdfast_onhost.models_pull import declared, known
 from holdfast_onhost.models_status import Status
 from holdfast_onhost.models_store import Blob, Store, blobs_of
-
-_MANIFEST_MOST = 4 << 20  # bytes
 
 
 def adopt(settings: dict[str, Any], status: Status) -> None:
@@ -95,8 +92,8 @@ def _manifests(others: list[str]) -> Iterator[bytes]:
         for folder, _, files in os.walk(os.path.join(other, "manifests")):
             for file in files:
                 with contextlib.suppress(OSError), open(_opened(os.path.join(folder, file)), "rb") as manifest:
-                    raw = manifest.read(_MANIFEST_MOST + 1)
-                    if len(raw) <= _MANIFEST_MOST:
+                    raw = manifest.read(models_manifest.MOST + 1)
+                    if len(raw) <= models_manifest.MOST:
                         yield raw
 
 
@@ -134,11 +131,8 @@ def _linked(path: str, blob: Blob, store: Store, status: Status) -> bool:
             found = os.fstat(file.fileno())
             if (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) != (0, 0, 0o644):
                 return False
-            running = sha256()
-            while data := file.read(1 << 20):
-                running.update(data)
-                status.checked(len(data))
-        if running.hexdigest() != blob.hex:
+            got = fetch_disk.sha256_of(file, status.checked)
+        if got != blob.hex:
             return False  # copying finds the same, and says so
         os.replace(link, store.blob_path(blob))
         fetch_disk.sync_folder(os.path.dirname(store.blob_path(blob)))

@@ -12,7 +12,7 @@ from holdfast_onhost.fetch import Manner
 from holdfast_onhost.fetch_errors import FetchError, Unreachable
 from holdfast_onhost.models_store import Blob, Name, blobs_of
 
-_MOST = 4 << 20  # bytes; Ollama's own are a thousand
+MOST = 4 << 20  # bytes; Ollama's own are a thousand
 _NO_REGISTRY = "is models.registry the address of a registry of models, and does it let this machine in?"
 _ACCEPT = "application/vnd.docker.distribution.manifest.v2+json"
 
@@ -29,11 +29,13 @@ class Source:
         self._folder = address.endswith("/")
 
     def manifest_url(self, name: Name) -> str:
+        """Where the manifest of `name` is."""
         if self._folder:
             return f"{self.address}manifests/{name.path}"
         return f"{self.address}/v2/{name.space}/{name.model}/manifests/{name.tag}"
 
     def blob_url(self, name: Name, blob: Blob) -> str:
+        """Where a blob of `name` is."""
         if self._folder:
             return f"{self.address}blobs/sha256-{blob.hex}"
         return f"{self.address}/v2/{name.space}/{name.model}/blobs/sha256:{blob.hex}"
@@ -80,23 +82,20 @@ def read(name: str, source: Source, manner: Manner, sleep: Callable[[float], Non
                     f"{url}: {str(error) or type(error).__name__} ({failures} tries)",
                     "check the network and models.registry, then run the same again",
                 ) from error
-            sleep(max(wait, min(30.0, manner.pause * 2 ** (failures - 1))))
+            sleep(manner.rest(failures, wait))
 
 
 def _body(answer: fetch_http.Answer, url: str, name: str, source: Source) -> bytes:
     if answer.status == 200:
         if answer.encoding:
-            raise FetchError(
-                f"{url}: sent packed ({answer.encoding}), which was not asked for",
-                "a server or cache on the way changes what it passes on: go around it, or set models.registry to another",
-            )
+            raise answer.packed(url)
         parts = []
         size = 0
         while data := answer.read(1 << 16):
             parts.append(data)
             size += len(data)
-            if size > _MOST:
-                raise FetchError(f"{url}: more than {_MOST} bytes; that is no manifest", _NO_REGISTRY)
+            if size > MOST:
+                raise FetchError(f"{url}: more than {MOST} bytes; that is no manifest", _NO_REGISTRY)
         if answer.total is not None and size != answer.total:
             raise OSError(f"the connection ended after {size} of {answer.total} bytes")
         raw = b"".join(parts)
@@ -112,6 +111,6 @@ def _body(answer: fetch_http.Answer, url: str, name: str, source: Source) -> byt
             f"{name}: the registry wants a newer Ollama than {source.ollama} for it (HTTP 412 {answer.excerpt()})",
             "raise artifacts.ollama.version in locks/artifacts.yml, then ./holdfast depot update ollama",
         )
-    if answer.status in (408, 425, 429) or answer.status >= 500:
+    if answer.busy:
         raise OSError(f"HTTP {answer.status} {answer.excerpt()}".strip())
     raise FetchError(f"{url}: HTTP {answer.status} {answer.excerpt()}".strip(), _NO_REGISTRY)

@@ -46,6 +46,7 @@ class Wanted:
 
 
 def declared(settings: dict[str, Any]) -> list[Wanted]:
+    """The models of `settings`, in their order."""
     return [Wanted(model["name"], model["manifest"]) for model in settings["models"]]
 
 

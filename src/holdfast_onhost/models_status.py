@@ -39,9 +39,11 @@ class Status:
         self._write()
 
     def file(self, model: str) -> None:
+        """A file of `model` is next."""
         self._values["model"] = model
 
     def file_done(self, size: int) -> None:
+        """It is in its place, with `size` bytes."""
         self._before += size
         self._values.update(bytes=self._before, waiting="")
         self._write()

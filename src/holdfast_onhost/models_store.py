@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import os
 import re
@@ -40,6 +39,7 @@ class Name:
 
     @classmethod
     def parse(cls, text: str) -> Name:
+        """From MODEL:TAG, with or without what stands before it.  Raises FetchError."""
         found = _NAME.fullmatch(text)
         if not found:
             raise FetchError(f"{text!r} is no model name", "write it as MODEL:TAG, for example qwen2.5-coder:32b")
@@ -142,6 +142,7 @@ class Store:
         return None
 
     def keep_manifest(self, digest: str, raw: bytes) -> None:
+        """Until forget_manifest: a run that is cut off need not ask for it again."""
         with open(self._kept(digest) + ".new", "wb") as file:
             file.write(raw)
         os.replace(self._kept(digest) + ".new", self._kept(digest))
@@ -174,13 +175,9 @@ class Store:
                     return False
                 if self._checked.get(blob.hex) == key:
                     return True
-                running = hashlib.sha256()
-                while data := file.read(1 << 20):
-                    running.update(data)
-                    checked(len(data))
+                if fetch_disk.sha256_of(file, checked) != blob.hex:
+                    return False
         except OSError:
-            return False
-        if running.hexdigest() != blob.hex:
             return False
         self._checked[blob.hex] = key
         return True
@@ -195,6 +192,7 @@ class Store:
         self.save_checked()
 
     def save_checked(self) -> None:
+        """What was hashed so far is known to the next run."""
         with open(self._list + ".new", "w", encoding="ascii") as file:
             json.dump(self._checked, file)
         os.replace(self._list + ".new", self._list)

@@ -83,6 +83,7 @@ class Gate:
             self.unproven = {0, self.parallel - 1}
 
     def set(self, state: State) -> None:
+        """`state` from now on; everyone who waits looks again."""
         with self.changed:
             self.state = state
             self.changed.notify_all()
@@ -112,4 +113,5 @@ class Gate:
 
     @property
     def quiet(self) -> bool:
+        """Whether nobody is being answered and nobody waits."""
         return self.active == 0 and self.held == 0

@@ -40,6 +40,7 @@ class Supervisor:
         self.blind = ""  # why the queue could not be read; said once
 
     def run(self) -> None:
+        """Until Ollama ends; then this process ends with it."""
         ollama = os.pidfd_open(os.getppid())
         probe = SlotProbe(self.gate, self.settings.server, ollama, self.loaded_with)
         for work in (self.relay.run, probe.run, lambda: end_with(ollama)):
@@ -175,4 +176,5 @@ def end_with(ollama: int) -> None:
 
 
 def say(text: str) -> None:
-    print(f"{text}" if text.startswith("error:") else f"holdfast: {text}", file=sys.stderr, flush=True)
+    """One line in the journal of the unit."""
+    print(text if text.startswith("error:") else f"holdfast: {text}", file=sys.stderr, flush=True)

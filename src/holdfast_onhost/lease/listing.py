@@ -24,6 +24,7 @@ class Device:
 
 
 def parse(text: str) -> list[Device]:
+    """The devices in what `llama-server --list-devices` prints."""
     return [Device(m[1], m[2], int(m[3]), int(m[4])) for m in _LINE.finditer(text)]
 
 

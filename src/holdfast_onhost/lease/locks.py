@@ -78,6 +78,7 @@ class Leases:
             os.replace(new, path)
 
     def release(self) -> None:
+        """All of them; the child must be gone by then."""
         while self.descriptors:
             os.close(self.descriptors.pop())
 

@@ -28,6 +28,7 @@ class Waiter:
 
 
 def folder(directory: str, resource: str) -> str:
+    """Where those who wait for `resource` have a file each."""
     return os.path.join(directory, resource + ".queue")
 
 
@@ -77,6 +78,7 @@ class Queue:
         self._mine.append(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
     def leave(self) -> None:
+        """Every place that is taken; nobody waits behind it any more."""
         while self._mine:
             os.close(self._mine.pop())
 

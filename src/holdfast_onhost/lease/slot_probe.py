@@ -42,6 +42,7 @@ class SlotProbe:
         self.gate, self.server, self.ollama, self.loaded = gate, server, ollama, loaded
 
     def run(self) -> None:
+        """Until a slot is lost for good; then Ollama is ended."""
         while True:
             time.sleep(0.25)
             due = self._due()
