@@ -53,6 +53,7 @@ class Gpu:
 
     @property
     def spare(self) -> float:
+        """MiB that are left when all of it is on the card; below 0 it does not fit."""
         return self.card.vram_mib - self.reserve - self.weights - self.kv - self.buffers - self.context - self.margin
 
 

@@ -50,6 +50,7 @@ def compare(role: str, one: dict[str, Any], job: dict[str, Any], tell: Any) -> d
 
 
 def told(role: str, of: int, before: int, tell: Any, number: int) -> None:
+    """Round ``number`` of this block begins, of ``of`` in all; ``before``: those of earlier blocks."""
     tell("step", n=before + number + 1, of=of, label=f"{role}: comparison")
 
 
@@ -167,6 +168,7 @@ def answers(port: int, path: str, folder: str) -> None:
 
 
 def free_port() -> int:
+    """One that the kernel lends now; nobody keeps it."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

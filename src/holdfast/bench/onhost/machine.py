@@ -135,10 +135,12 @@ class Watch:
         self._thread: threading.Thread | None = None
 
     def begin(self) -> None:
+        """The first look, at once."""
         self._thread = threading.Thread(target=self._look, daemon=True)
         self._thread.start()
 
     def end(self) -> None:
+        """No further look; one that is under way is not counted."""
         self._over.set()
         if self._thread:
             self._thread.join(120)

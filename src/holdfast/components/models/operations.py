@@ -35,6 +35,7 @@ class Pull:
     least: float = 0.0
 
     def read(self, host: Any) -> dict[str, Any] | None:
+        """As facts.read_store tells; None on a machine without python3."""
         found = ModelStore.read(host, store=self.store, models=self.models, status=self.status, unit=self.unit)
         return None if found is None else dict(found)
 

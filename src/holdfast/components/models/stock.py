@@ -35,6 +35,7 @@ class _Shown(Status):
 
 
 def folder() -> Path:
+    """The store in the local depot."""
     return depot.root() / depot.MODELS
 
 

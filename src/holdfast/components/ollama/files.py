@@ -24,6 +24,7 @@ SUPERVISOR = f"{_PROGRAMS}/lease/supervisor.py"
 
 
 def unit_name(role: str) -> str:
+    """The instance's unit."""
     return f"ollama@{role}.service"
 
 
