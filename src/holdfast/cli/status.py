@@ -101,17 +101,17 @@ def watch(
     ws: Workstation, found: dict[str, Any], progress: Shown, ask: Ask, every_s: float = WATCH_S
 ) -> dict[str, Any]:
     """Show the puller's progress until it has ended; a connection that is lost is made again. The last look."""
-    lost, quiet, told, before = "", 0.0, "", -1
+    lost, quiet, said, before = "", 0.0, "", -1
     with progress.phase("models"):
         while (store := found["models"]) and (left := missing(store, store["models"])):
             state = transfer(store["pull"] or {})
             why = reason(store) if state["done"] == before else ""
             before = state["done"]
-            if why and why != told:
+            if why and why != said:
                 progress.note(f"waiting: {why}")
             elif not why and (state["done"] or state["total"]):
                 progress.bytes(**state)
-            told = why or told
+            said = why or said
             if verdict(store, left, quiet, math.inf, UNIT):
                 break  # the findings say why
             time.sleep(every_s)
