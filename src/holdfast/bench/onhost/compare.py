@@ -13,7 +13,6 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 from holdfast.bench.onhost import machine
@@ -35,13 +34,16 @@ def compare(role: str, one: dict[str, Any], job: dict[str, Any], tell: Any) -> d
     """
     rounds: list[dict[str, dict[str, float]]] = []
     others: list[float] = []
+
+    def begin(number: int) -> None:
+        tell("step", n=len(rounds) + number + 1, of=job["compare"], label=f"{role}: comparison")
+
     try:
         words = words_for(one["port"], one["model"], [_LENGTH])[_LENGTH]
         blocks = min(_BLOCKS, job["compare"])
         for block in range(blocks):
             count = job["compare"] // blocks + (block < job["compare"] % blocks)
             tell("note", text=f"{role}: block {block + 1} of {blocks}: unit, plain Ollama, bare llama-server by turns")
-            begin = partial(told, role, job["compare"], len(rounds), tell)
             seen, share = together(one, words, job["tokens"] * _LONGER, count, begin)
             rounds, others = rounds + seen, [*others, share]
     except (Failed, OSError, ValueError, ArithmeticError) as error:
@@ -49,15 +51,11 @@ def compare(role: str, one: dict[str, Any], job: dict[str, Any], tell: Any) -> d
     return {"role": role, "problem": "", "rounds": rounds, "others": sum(others) / len(others)}
 
 
-def told(role: str, of: int, before: int, tell: Any, number: int) -> None:
-    """Round ``number`` of this block begins, of ``of`` in all; ``before``: those of earlier blocks."""
-    tell("step", n=before + number + 1, of=of, label=f"{role}: comparison")
-
-
 def together(
-    one: dict[str, Any], words: int, tokens: int, count: int, begin: Any
+    one: dict[str, Any], words: int, tokens: int, count: int, begin: Callable[[int], None]
 ) -> tuple[list[dict[str, dict[str, float]]], float]:
-    """One block: all three are loaded anew, for where a process happens to lie on the processor decides much."""
+    """One block of ``count`` rounds, each of which is told to ``begin``; all three are loaded anew, for where a process happens
+    to lie on the processor decides much."""
     port, model = one["port"], one["model"]
     unload(port, model)
     generate(port, model, 1, 1)
