@@ -65,7 +65,7 @@ class InService(PythonFact):
 
 
 class Noted(PythonFact):
-    """A note of what is in service; see write_in_service."""
+    """A note of what is in service; see write_in_service. A fact by the way that it travels alone, as Tried."""
 
     reader = staticmethod(write_in_service)
 

@@ -47,16 +47,16 @@ def read_store(store: str, models: dict[str, str], status: str, unit: str) -> An
         if "sha256:" + hashlib.sha256(raw).hexdigest() != digest:
             return {"state": "moved", "bytes": 0}
         blobs, state = blobs_of(raw), "present"
-        for digest, size in blobs.items():
+        for blob, size in blobs.items():
             try:
-                status = os.stat(os.path.join(store, "blobs", digest.replace(":", "-")))
+                about = os.stat(os.path.join(store, "blobs", blob.replace(":", "-")))
             except OSError:
-                status = None
-            if status is None or status.st_size != size:
+                about = None
+            if about is None or about.st_size != size:
                 state = "incomplete"
             elif state == "present":
-                key = [status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
-                state = "present" if checked.get(digest[7:]) == key else "unchecked"
+                key = [about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns]
+                state = "present" if checked.get(blob[7:]) == key else "unchecked"
         return {"state": state, "bytes": sum(blobs.values())}
 
     def blobs_of(raw: bytes) -> dict[str, int]:

@@ -92,7 +92,7 @@ def environments(ws: Workstation, release: str) -> list[Entry]:
 
 
 def units(ws: Workstation) -> list[Entry]:
-    """Everything else that the instances need on disk."""
+    """What the instances need on disk beside their environments."""
     out: list[Entry] = [
         Directory(ETC),
         *folders(ws),

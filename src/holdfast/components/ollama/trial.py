@@ -93,6 +93,7 @@ def try_model(unit: str, file: str, environment: str, model: str, timeout_s: flo
 
 
 class Tried(PythonFact):
-    """What a model says when it is tried; see try_model."""
+    """What a model says when it is tried; see try_model. A fact by the way that it travels, no look: it is asked for inside an
+    apply's own step alone."""
 
     reader = staticmethod(try_model)
