@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -96,22 +97,19 @@ def test_an_instance_that_hangs_is_told_soon(monkeypatch: pytest.MonkeyPatch) ->
 def test_it_ends_with_who_listens_and_frees_the_server(leave: str) -> None:
     """In the midst of an answer that would take minutes, over a pipe and over the socket pair of an SSH server."""
     ollama = FakeOllama(MODEL, pause_s=1.0)
-    ours, theirs = socket.socketpair() if leave == "socket" else map(Path, ("", ""))
-    child = subprocess.Popen(
-        PYTHON, stdin=subprocess.PIPE, stdout=theirs if leave == "socket" else subprocess.PIPE, text=True
-    )
+    if leave == "socket":
+        ours, theirs = (end.detach() for end in socket.socketpair())
+    else:
+        ours, theirs = os.pipe()
+    child = subprocess.Popen(PYTHON, stdin=subprocess.PIPE, stdout=theirs, text=True)
+    os.close(theirs)
     assert child.stdin
     try:
         child.stdin.write(program(words(coder=ollama.job()) | {"tokens": 600}))
         child.stdin.close()
-        if leave == "socket":
-            theirs.close()  # type: ignore[union-attr]
         until(lambda: ollama.answering, "no answer was begun")
-        if leave == "pipe":
-            assert child.stdout
-            child.stdout.close()
-        elif leave == "socket":
-            ours.close()  # type: ignore[union-attr]
+        if leave in ("pipe", "socket"):
+            os.close(ours)
         else:
             child.send_signal(getattr(signal, leave))
         assert child.wait(30) == 143

@@ -207,8 +207,9 @@ def test_source_that_changes_while_it_is_copied_gives_no_blob(
 @pytest.mark.parametrize("what", ["blobs", "manifests", "store"])
 def test_source_that_cannot_be_read_is_no_obstacle(what: str, site: Site, other: Path, tmp_path: Path) -> None:
     """As root on a network's file system, where root is nobody."""
+    # The tests' own folders alone: no other one of this computer is opened for that.
     for path in (tmp_path, *tmp_path.parents):
-        if path.stat().st_uid == 0 and path != Path("/") and not path.stat().st_mode & 0o001:
+        if "pytest-of-" in str(path) or path.is_relative_to(tmp_path.parent):
             path.chmod(path.stat().st_mode | 0o011)
     for path in [site.store, *site.store.rglob("*")]:
         os.chown(path, 65534, 65534)
