@@ -191,3 +191,15 @@ def test_a_module_that_was_not_loaded_is_loaded_and_the_servers_start_anew(requi
     done = engine.run(m, required)
     assert done.failed and m.driver.boots == 1
     assert "the kernel does not load it" in done.errors[0]["message"] and "No such device" in done.errors[0]["message"]
+
+
+def test_modules_that_are_yet_to_be_built_are_planned_with_the_reboot_behind_them(required: dict[str, Any]) -> None:
+    m = driven(required)
+    m.module, m.cards = "", dict.fromkeys(m.cards, "nouveau")
+    m.driver.kernels[KERNEL] = {**m.driver.kernels[KERNEL], "module": ""}
+    plan = engine.run(m, required, dry=True)
+    assert {INSTALL, USE} <= set(plan.planned)
+    assert "reboot: yes, because nouveau holds the cards" in notes(plan)
+    assert not [event for event in plan.events if event["event"] == "stop"], "an apply stops nowhere"
+    done = engine.run(m, required)
+    assert not done.failed and m.driver.boots == 2 and works(m)

@@ -13,8 +13,9 @@ from tests.unit.nvidia.trees import CARDS, OLD, Files, N, V, boot, library, read
 from holdfast.cli import status
 from holdfast.components.nvidia.classify import classify
 from holdfast.components.nvidia.facts import read_machine
+from holdfast.components.nvidia.outlook import outlook
 from holdfast.components.nvidia.packages import Want
-from holdfast.components.nvidia.steps import Load, Reboot, Reload, outlook, to_use
+from holdfast.components.nvidia.steps import Load, Reboot, Reload, to_use
 
 
 @pytest.mark.parametrize(("files", "links", "state", "words", "fix"), ODD.values(), ids=ODD)
@@ -67,7 +68,7 @@ def test_the_steps_from_there(tmp_path: Path) -> None:
     assert isinstance(first("the right modules for Pascal, the open ones still loaded"), Reload)
     assert isinstance(first("the running kernel was removed, nothing loaded"), Reboot)
     lost = read(tmp_path / "lost", ODD["no /boot, and nouveau"][0])
-    assert outlook(lost, Want(), False).startswith("reboot: needed and not done (no kernel is in /boot)")
+    assert outlook(lost, Want()).startswith("reboot: needed and not done (no kernel is in /boot)")
 
 
 def test_two_builds_of_dkms_for_one_kernel_are_told_apart(tmp_path: Path) -> None:

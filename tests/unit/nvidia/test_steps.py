@@ -8,10 +8,11 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.nvidia.walks import DISTRIBUTIONS, OLD, N, V, after, bare, lucky, machines, walk, wants
+from tests.unit.nvidia.walks import DISTRIBUTIONS, NEW, OLD, N, V, after, bare, lucky, machines, walk, wants
 
 from holdfast.components.nvidia.installing import to_install
 from holdfast.components.nvidia.machine import Failure, Holder, Kernel, Machine, Package
+from holdfast.components.nvidia.outlook import outlook
 from holdfast.components.nvidia.packages import Want
 from holdfast.components.nvidia.steps import (
     Install,
@@ -21,7 +22,6 @@ from holdfast.components.nvidia.steps import (
     Stop,
     ends,
     look,
-    outlook,
 )
 
 
@@ -38,7 +38,7 @@ def test_every_way_ends(machine: Machine, want: Want, seed: int, busy: str) -> N
         found = look(end, want)
         assert found.works or found.state == "no_gpu", (found, steps)
         assert found.usable or found.state == "no_gpu" or found.lost or found.missing, "nothing is quietly unusable"
-    assert outlook(machine, want, bool(steps)).startswith("reboot: ")
+    assert outlook(machine, want).startswith("reboot: ")
 
 
 @given(machines(), wants, st.integers())
@@ -56,13 +56,14 @@ def test_never_the_last_kernel_and_never_the_running_one(machine: Machine, want:
         assert not any(OLD in name for name in step.purge)
         assert machine.kernels[OLD].initrd
 
+
 @pytest.mark.parametrize(("distribution", "codename"), DISTRIBUTIONS[:-1])
 def test_a_bare_machine_takes_one_reboot(distribution: str, codename: str) -> None:
     machine = bare(distribution, codename)
     end, steps = walk(machine, Want(), lucky())
     assert [type(step) for step in steps] == [Install, Reboot]
     assert look(end, Want()).state == "ready" or not end.open_module
-    assert outlook(machine, Want(), True) == "reboot: yes, because nouveau holds the cards"
+    assert outlook(machine, Want()) == "reboot: yes, because nouveau holds the cards"
 
 
 def test_on_this_very_computer_it_stops_before_the_reboot() -> None:
@@ -73,7 +74,7 @@ def test_on_this_very_computer_it_stops_before_the_reboot() -> None:
     # Once rebooted, nothing of it is repeated.
     booted = after(Reboot(""), end, lucky())
     assert walk(booted, want, lucky())[1] == []
-    assert "by you" in outlook(machine, want, True)
+    assert "by you" in outlook(machine, want)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ def test_a_container_does_not_reboot_for_its_hosts_kernel() -> None:
     last = steps[-1]
     assert isinstance(last, Stop) and last.state == "needs_reboot" and "a container cannot reboot for it" in last.why
     assert "the machine that this one runs on" in last.fix
-    assert "not done" in outlook(inside, Want(), True) and "yes" in outlook(bare("debian", "trixie"), Want(), True)
+    assert "not done" in outlook(inside, Want()) and "yes" in outlook(bare("debian", "trixie"), Want())
 
 
 @pytest.mark.parametrize(
@@ -165,7 +166,14 @@ def test_a_driver_that_does_not_build_is_taken_out_and_told() -> None:
 
 def test_modules_of_the_other_kind_that_do_not_build_are_taken_out_at_once_and_the_driver_goes_on() -> None:
     """As on Debian 13 after `apt install nvidia-open-kernel-dkms`: both kinds have one version, and one of them is built."""
-    names = ("linux-headers-amd64", "nvidia-kernel-dkms", "nvidia-smi", "libcuda1", "libnvidia-cfg1", "nvidia-persistenced")
+    names = (
+        "linux-headers-amd64",
+        "nvidia-kernel-dkms",
+        "nvidia-smi",
+        "libcuda1",
+        "libnvidia-cfg1",
+        "nvidia-persistenced",
+    )
     there = {name: Package(name, V) for name in names} | {
         "nvidia-open-kernel-dkms": Package("nvidia-open-kernel-dkms", V, "iF")
     }
@@ -178,9 +186,52 @@ def test_modules_of_the_other_kind_that_do_not_build_are_taken_out_at_once_and_t
     found = look(machine, Want())
     assert found.state == "broken_packages" and f"does not build for kernel {OLD}: nv-pci.c:237" in found.reason
     end, steps = walk(machine, Want(), lucky())
-    assert isinstance(steps[0], Repair) and steps[0].purge == ("nvidia-open-kernel-dkms",) and steps[0].failure == failed
+    assert (
+        isinstance(steps[0], Repair) and steps[0].purge == ("nvidia-open-kernel-dkms",) and steps[0].failure == failed
+    )
     assert [type(step) for step in steps[1:]] == [Reboot] and "nvidia-kernel-dkms" in end.packages
     # Asked for by the settings, they are what is missing, and that is told.
     _, steps = walk(machine, Want(modules="open"), lucky())
     last = steps[-1]
     assert isinstance(last, Stop) and "nv-pci.c:237" in last.why and "nvidia.modules: auto" in last.fix
+
+
+def idle() -> Machine:
+    """All is installed, and nouveau has the cards."""
+    return replace(updated(), module="", uvm=False, nouveau=True, holders=())
+
+
+HALF = {"libcuda1": Package("libcuda1", V, "iF")}
+
+
+@pytest.mark.parametrize(
+    ("machine", "why"),
+    [
+        # Debian: the modules are yet to be built, dpkg or an initrd to be finished; then nouveau holds the cards.
+        (replace(idle(), kernels={OLD: Kernel(OLD, initrd=True, headers=True)}), "nouveau holds the cards"),
+        (replace(idle(), packages=HALF, broken_packages=tuple(HALF)), "nouveau holds the cards"),
+        (replace(idle(), kernels={OLD: Kernel(OLD, headers=True, module=N)}), "nouveau holds the cards"),
+        # Built for the kernel that waits, whose headers alone are there.
+        (replace(updated(), next_kernel=NEW,
+                 kernels={OLD: Kernel(OLD, initrd=True, module=V), NEW: Kernel(NEW, initrd=True, headers=True)}),
+         f"kernel {OLD}, which runs, has no module {N}"),
+        # Ubuntu: modules that come ready are for the newest kernel, whatever headers there are.
+        (replace(bare("ubuntu", "noble"), nouveau=False, next_kernel=NEW,
+                 kernels={k: Kernel(k, initrd=True, headers=True) for k in (OLD, NEW)}),
+         f"kernel {OLD}, which runs, has no module; {NEW} has it"),
+    ],
+    ids=["build", "repair", "initrd", "next kernel", "ready-made modules"],
+)  # fmt: skip
+def test_a_reboot_behind_other_steps_is_announced(machine: Machine, why: str) -> None:
+    said = outlook(machine, Want())
+    assert said.startswith("reboot: yes, because ") and why in said
+    _, steps = walk(machine, Want(), lucky())
+    assert len(steps) > 1 and isinstance(steps[-1], Reboot), steps
+
+
+@given(machines(), wants)
+def test_where_all_goes_well_the_announcement_is_kept(machine: Machine, want: Want) -> None:
+    """Neither a reboot that was not announced, nor an announced one that does not come."""
+    _, steps = walk(machine, want, lucky())
+    rebooted = bool(steps) and isinstance(steps[-1], Reboot)
+    assert outlook(machine, want).startswith("reboot: yes") == rebooted, (outlook(machine, want), steps)

@@ -122,7 +122,11 @@ def after(step: Step, m: Machine, dice: random.Random) -> Machine:
         version = {550: V, 580: N}.get(step.choice.branch, f"{step.choice.branch}.1.1")
         there = {n: p for n, p in m.packages.items() if n not in step.remove}
         there |= {n: Package(n, version, vendor=bool(step.choice.vendor)) for n in step.packages}
-        ready = {k: replace(v, headers=True, module=version, initrd=True) for k, v in m.kernels.items()}
+        # Modules that come ready are for the newest kernel; DKMS builds for all that have headers.
+        gets = {k for k, v in m.kernels.items() if k == m.target.release or (v.headers and not step.choice.prebuilt)}
+        ready = {
+            k: replace(v, headers=True, module=version, initrd=True) if k in gets else v for k, v in m.kernels.items()
+        }
         return replace(m, packages=there, libraries=(version,), kernels=ready)
     if isinstance(step, Build | Image):
         good = {"module": m.library} if isinstance(step, Build) else {"initrd": True, "current": True}

@@ -20,6 +20,7 @@ from holdfast.components.nvidia.activity import Activity
 from holdfast.components.nvidia.facts import NvidiaCards, NvidiaState
 from holdfast.components.nvidia.installing import to_install
 from holdfast.components.nvidia.machine import Machine
+from holdfast.components.nvidia.outlook import outlook
 from holdfast.components.nvidia.packages import Want
 from holdfast.components.nvidia.repository import AptSources, Keyring, keyring
 from holdfast.components.nvidia.steps import (
@@ -35,7 +36,6 @@ from holdfast.components.nvidia.steps import (
     Taken,
     ends,
     look,
-    outlook,
     to_use,
 )
 from holdfast.errors import HoldfastError
@@ -94,7 +94,8 @@ def in_use(
         return
     want = _from_here(machine, want)
     step = to_use(machine, want, ())
-    coming = not host.state.is_executing and isinstance(to_install(machine, want, ()), Install)
+    first = None if host.state.is_executing else to_install(machine, want, ())
+    coming = first is not None and not isinstance(first, Stop)
     if step is None and not coming:
         host.noop(f"nvidia: {look(machine, want).words}")
         return
@@ -143,7 +144,7 @@ def _tell_plan(machine: Machine, want: Want, step: Step | None) -> None:
     if machine.secure_boot and isinstance(step, Install) and not step.choice.prebuilt and not machine.key.enrolled:
         message = "nvidia: Secure Boot is on: a person must let the modules' key in once, at the machine's own screen"
         emit("note", host=host.name, message=message)
-    emit("note", host=host.name, message=f"nvidia: {outlook(machine, want, isinstance(step, Install))}")
+    emit("note", host=host.name, message=f"nvidia: {outlook(machine, want)}")
 
 
 def _announced(step: Step) -> str:

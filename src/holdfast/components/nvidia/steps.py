@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from holdfast.components.nvidia.checks import lacking, reloadable, room, safe
+from holdfast.components.nvidia.checks import lacking, room, safe
 from holdfast.components.nvidia.classify import HOST, Finding, State, classify
 from holdfast.components.nvidia.machine import Failure, Machine
 from holdfast.components.nvidia.packages import Choice, Want
@@ -205,37 +205,3 @@ def _reboot(machine: Machine, want: Want, taken: Taken, why: str, busy: str) -> 
         if busy:
             return _busy("needs_reboot", why, busy)
     return Reboot(why)
-
-
-def outlook(machine: Machine, want: Want, installs: bool) -> str:
-    """Whether this apply will reboot, and why: for a plan. ``installs``: a driver is about to be installed."""
-    because = _because(machine, want, installs)
-    if not because:
-        return "reboot: no"
-    if machine.container:
-        return f"reboot: needed and not done (a container has its host's kernel), because {because}"
-    if machine.following is None:
-        return f"reboot: needed and not done (no kernel is in /boot), because {because}"
-    if want.here:
-        return f"reboot: by you, because {because} (this computer cannot reboot and go on: exit 3, {SAME})"
-    if want.reboot == "never":
-        return f"reboot: needed and not done (nvidia.reboot: never), because {because}"
-    if want.reboot == "auto" and machine.passphrases:
-        return f"reboot: needed and not done (a disk asks for a passphrase at boot), because {because}"
-    return f"reboot: yes, because {because}"
-
-
-def _because(machine: Machine, want: Want, installs: bool) -> str:
-    found = look(machine, want)
-    if found.state == "needs_reboot":
-        return found.reason
-    if not installs or found.works:
-        return ""
-    if machine.nouveau:
-        return "nouveau holds the cards"
-    if machine.next_kernel not in ("", machine.kernel) and not machine.running.headers:
-        return f"kernel {machine.next_kernel} is waiting, and the driver is built for it"
-    if machine.module:
-        why = reloadable(machine)
-        return "" if why.startswith("kernel ") else why
-    return ""

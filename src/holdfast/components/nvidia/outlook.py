@@ -1,0 +1,95 @@
+"""What an apply would come to, were every step to go well: whether it would reboot, and why. For a plan. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from holdfast.components.nvidia.installing import to_install
+from holdfast.components.nvidia.machine import DKMS, Kernel, Machine, Package, branch
+from holdfast.components.nvidia.packages import Want
+from holdfast.components.nvidia.steps import SAME, Build, Image, Install, Repair, Step, Stop, Taken, ends, look
+
+# More than any way to an installed driver has steps.
+_STEPS = 8
+
+
+def foreseen(machine: Machine, want: Want) -> tuple[Machine, Stop | None]:
+    """The machine after the steps that install, and what they would stop at; a version to come is known by its branch alone."""
+    taken: Taken = ()
+    while len(taken) < _STEPS:
+        step = to_install(machine, want, taken)
+        if step is None or isinstance(step, Stop):
+            return machine, step
+        machine, taken = _after(machine, step), (*taken, step)
+    return machine, None
+
+
+def _after(machine: Machine, step: Step) -> Machine:
+    kernels = machine.kernels
+    if isinstance(step, Build):
+        return replace(machine, kernels={**kernels, step.kernel: _with_module(kernels[step.kernel], machine.library)})
+    if isinstance(step, Image):
+        whole = replace(kernels[step.kernel], initrd=True, current=True)
+        return replace(machine, kernels={**kernels, step.kernel: whole})
+    if isinstance(step, Repair):
+        return _repaired(machine, step)
+    return _installed(machine, step) if isinstance(step, Install) else machine
+
+
+def _with_module(kernel: Kernel, version: str, signer: str = "") -> Kernel:
+    return replace(kernel, module=version, signer=signer, hidden="", initrd=True, current=True)
+
+
+def _repaired(machine: Machine, step: Repair) -> Machine:
+    kept = {n: replace(p, state=f"{p.state[:1]}i") for n, p in machine.packages.items() if n not in step.purge}
+    builds = any(DKMS.fullmatch(name) for name in machine.broken_packages if name in kept)
+    kernels = {
+        release: _with_module(kernel, machine.library) if builds and kernel.headers
+        else replace(kernel, initrd=kernel.initrd or f"linux-image-{release}" in machine.broken_packages)
+        for release, kernel in machine.kernels.items() if f"linux-image-{release}" not in step.purge
+    }  # fmt: skip
+    following = machine.next_kernel if machine.next_kernel in kernels else max(kernels, default="")
+    return replace(machine, packages=kept, broken_packages=(), failures=(), kernels=kernels, next_kernel=following)
+
+
+def _installed(machine: Machine, step: Install) -> Machine:
+    choice, target = step.choice, machine.target.release
+    # Headers and modules for another kernel leave the libraries as they are.
+    same = machine.library and (
+        branch(machine.library) == choice.branch or all(n.startswith("linux-") for n in step.packages)
+    )
+    version = machine.library if same else str(choice.branch)
+    there = {n: p for n, p in machine.packages.items() if n not in step.remove}
+    there |= {n: Package(n, version, vendor=bool(choice.vendor)) for n in step.packages}
+    # Modules that come ready are for the newest kernel alone; DKMS builds them for each that has its headers.
+    signer = "Canonical" if choice.prebuilt else ""
+    kernels = {
+        release: _with_module(replace(kernel, headers=True), version, signer)
+        if release == target or (kernel.headers and not choice.prebuilt) else kernel
+        for release, kernel in {target: machine.target, **machine.kernels}.items()
+    }  # fmt: skip
+    return replace(machine, packages=there, libraries=(version,), kernels=kernels)
+
+
+def outlook(machine: Machine, want: Want) -> str:
+    """Whether this apply will reboot, and why."""
+    end, stop = foreseen(machine, want)
+    if stop is not None and ends(stop, want):
+        return "reboot: no"
+    found = look(end, want)
+    because = found.reason
+    if found.state == "needs_key" and end is not machine:
+        return "reboot: by a person at the machine's own screen, who lets the modules' key in there"
+    if found.state != "needs_reboot" or found.works:
+        return "reboot: no"
+    if machine.container:
+        return f"reboot: needed and not done (a container has its host's kernel), because {because}"
+    if end.following is None:
+        return f"reboot: needed and not done (no kernel is in /boot), because {because}"
+    if want.here:
+        return f"reboot: by you, because {because} (this computer cannot reboot and go on: exit 3, {SAME})"
+    if want.reboot == "never":
+        return f"reboot: needed and not done (nvidia.reboot: never), because {because}"
+    if want.reboot == "auto" and machine.passphrases:
+        return f"reboot: needed and not done (a disk asks for a passphrase at boot), because {because}"
+    return f"reboot: yes, because {because}"
