@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from tests.conftest import SOAK
-from tests.lease.clients import Crowd, generate
+from tests.lease.clients import Crowd, generate, whole
 from tests.lease.sampler import Sampler
 from tests.lease.servers import Server, Site
 
@@ -204,3 +204,13 @@ def test_disjoint_instances_never_wait_for_each_other(site: Site, serve: Callabl
     waits = {n: max(asked.took for asked in crowd.of(n)) for n in ("coder", "third", "reasoner")}
     print(f"three instances: longest {waits} of {bound:.2f} s")
     assert max(waits.values()) <= bound, (waits, bound)
+
+
+def test_answer_that_fills_a_quantized_context_ends_there(site: Site, serve: Callable[..., Server]) -> None:
+    """Of the unplanned context the same, with f16, is gone on with: the shift itself is left as it is."""
+    quantized = {"OLLAMA_KV_CACHE_TYPE": "q8_0", "OLLAMA_FLASH_ATTENTION": "1", "HOLDFAST_CONTEXT": "512"}
+    one, other = serve("coder", **quantized), serve("reasoner", HOLDFAST_CONTEXT="512")
+    full = generate(one, 1000)
+    assert full["done_reason"] == "length" and full["prompt_eval_count"] + full["eval_count"] in (511, 512, 513), full
+    assert whole(generate(other, 1000), 1000)
+    assert whole(generate(one, 60), 60), "and the next one is answered"

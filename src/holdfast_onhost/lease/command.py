@@ -26,9 +26,15 @@ _BATCH = ("-b", "-ub")                                # num_batch, or Ollama's i
 #   --mmproj, --lora,       the model's own layers     part of the model that the unit was planned for
 #   --spec-draft-model
 #   --embedding             the model's own kind       its -b is left alone too: a whole input must fit into it
-# … or because they take no VRAM: -t (num_thread), --load-mode (use_mmap), --context-shift, --keep (shift, num_keep),
+# … or because they take no VRAM: -t (num_thread), --load-mode (use_mmap), --keep (num_keep),
 # --spec-draft-n-max (draft_num_predict), --no-mmproj-offload, --image-min-tokens, templates and logs.
 _DROPPED = (*_LAYERS, *_SPLIT, *_MAIN)
+
+# Where the context is full, llama-server forgets half of it and goes on.  With a quantized cache it may crash there instead:
+# segmentation fault of llama.cpp b11669 with q8_0 and q4_0; like ggml-org/llama.cpp#5652, #9383.  Without this word the answer is
+# whole and ends there, with done_reason "length"; a prompt that is too long Ollama shortens by itself, and before.
+_SHIFT = "--context-shift"
+_SHIFTS_WELL = ("f32", "f16", "bf16")
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,8 @@ def real(argv: Sequence[str], socket_path: str, plan: Plan) -> list[str]:
     context is then refused by llama-server with 400 exceed_context_size_error.  Raises Refused.
     """
     out = _on_the_gpus(argv) if plan.gpus else list(argv)
+    if "--cache-type-k" in out and value(out, "--cache-type-k") not in _SHIFTS_WELL:
+        out = [word for word in out if word != _SHIFT]
     out[out.index("--host") + 1] = socket_path  # llama-server takes a host that ends in .sock as a path
     for option in _CONTEXT:
         _at_most(out, option, plan.context)
@@ -122,4 +130,4 @@ def loaded_with(argv: Sequence[str]) -> dict[str, Any]:
             options[name] = number(argv, option, 0)
     if "--load-mode" in argv and value(argv, "--load-mode") == "none":
         options["use_mmap"] = False
-    return {"options": options, "shift": "--context-shift" in argv}
+    return {"options": options, "shift": _SHIFT in argv}

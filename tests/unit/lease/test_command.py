@@ -52,6 +52,16 @@ def test_all_layers_are_on_all_planned_gpus(asked: list[str]) -> None:
     assert command.real(given, "/h/x.sock", Plan())[10:] == given[10:], "on the CPU a client may choose"
 
 
+@pytest.mark.parametrize(("kind", "shifts"), [("f16", True), ("bf16", True), ("q8_0", False), ("q4_0", False)])
+def test_a_quantized_cache_is_not_shifted(kind: str, shifts: bool) -> None:
+    given = [*ARGV, "--context-shift", "--cache-type-k", kind, "--cache-type-v", kind]
+    assert ("--context-shift" in command.real(given, "/h/x.sock", Plan(4096))) == shifts
+    assert "--context-shift" in command.real([*ARGV, "--context-shift"], "/h/x.sock", Plan()), (
+        "f16 is llama-server's own default"
+    )
+    assert command.loaded_with(given)["shift"] is True, "Ollama believes that it is"
+
+
 def test_cpu_is_refused_where_gpus_are_planned() -> None:
     with pytest.raises(Refused, match=r"num_gpu: 0.*Fix: leave num_gpu out"):
         command.real([*ARGV, "-ngl", "0"], "/h/x.sock", Plan(gpus=True))
