@@ -1,4 +1,5 @@
-"""Where things lie: in the checkout, in the user's cache and state folders (XDG Base Directory Specification)."""
+"""Where things lie: in the checkout, on a workstation, in the user's cache and state folders (XDG Base Directory
+Specification)."""
 
 from __future__ import annotations
 
@@ -10,6 +11,8 @@ TEMPLATES = ROOT / "templates"
 LOCKS = ROOT / "locks"
 GROUP_DATA = ROOT / "group_data"
 ONHOST = ROOT / "src" / "holdfast_onhost"
+SHIPPED = "/usr/local/lib/holdfast/holdfast_onhost"
+"""Where ONHOST lies on a workstation; in templates `programs`."""
 
 
 def hosts_file() -> Path:

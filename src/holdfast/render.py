@@ -7,7 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from holdfast.paths import TEMPLATES
+from holdfast.paths import SHIPPED, TEMPLATES
 
 
 @cache
@@ -16,6 +16,7 @@ def environment() -> Environment:
         loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         keep_trailing_newline=True, autoescape=False,
     )  # fmt: skip
+    env.globals["programs"] = SHIPPED
     return env
 
 

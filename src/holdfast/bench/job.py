@@ -67,6 +67,10 @@ def job(ws: Workstation, wanted: Wanted, sudo: Sequence[str], served: Callable[[
     if wanted.runs < LEAST_RUNS:
         allowed = f"{LEAST_RUNS} or more: a median of fewer says little"
         raise HoldfastError(f"--runs {wanted.runs}", allowed=allowed, fix=f"--runs {LEAST_RUNS}", code=2)
+    counts = (("--tokens", wanted.tokens, 16), ("--hand-overs", wanted.hand_overs, 0), ("--compare", wanted.compare, 0))
+    for name, value, least in counts:
+        if value < least:
+            raise HoldfastError(f"{name} {value}", allowed=f"{least} or more", fix=f"{name} {max(least, 3)}", code=2)
     roles = [role for role in ws.instances if not wanted.roles or role in wanted.roles]
     if wanted.compare and all(ws.instances[role].gpus for role in roles):
         raise HoldfastError(

@@ -67,10 +67,6 @@ def run(args: argparse.Namespace, progress: Shown) -> Outcome:
     wanted = Wanted(
         args.runs, args.tokens, tuple(args.lengths), tuple(args.instance), args.hand_overs, args.compare, args.force
     )
-    counts = (("--tokens", args.tokens, 16), ("--hand-overs", args.hand_overs, 0), ("--compare", args.compare, 0))
-    for name, value, least in counts:
-        if value < least:
-            raise HoldfastError(f"{name} {value}", allowed=f"{least} or more", fix=f"{name} {max(least, 3)}", code=2)
     target = args.out or state_dir() / "bench" / f"{ws.name}.svg"
     if args.out and not target.parent.exists():
         raise HoldfastError(f"--out {args.out}: no folder {target.parent}", fix=f"mkdir -p {target.parent}", code=2)

@@ -54,7 +54,8 @@ def _names(block: Mapping[str, Any]) -> list[str]:
 
 
 def of_gguf(file: Path, cards: Sequence[str], values: Mapping[str, Any]) -> Asked:
-    """One instance with the model in ``file``, whose beginning is read; ``values`` are settings of the instance."""
+    """One instance with the model in ``file``, whose beginning is read; ``values`` are settings of the instance. Raises
+    HoldfastError."""
     try:
         shape = of_file(file)
     except OSError as error:

@@ -10,11 +10,12 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from holdfast.operations.remote import PythonFact
+from holdfast.paths import SHIPPED
 
 if TYPE_CHECKING:
     from holdfast.depot import Artifact
 
-FETCH = "/usr/bin/python3 /usr/local/lib/holdfast/holdfast_onhost/fetch.py"
+FETCH = f"/usr/bin/python3 {SHIPPED}/fetch.py"
 DOWNLOADS = "/var/cache/holdfast"
 
 

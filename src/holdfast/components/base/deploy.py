@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 from pyinfra.api import deploy
 
 from holdfast.components.base.operations import authorities, uv
 from holdfast.operations.packages import packages
 from holdfast.operations.place import Directory, place
 from holdfast.operations.tree import tree
-from holdfast.paths import LOCKS, ONHOST
+from holdfast.paths import LOCKS, ONHOST, SHIPPED
 from holdfast.settings import Workstation
 from holdfast.settings.authorities import certificates
 
@@ -29,7 +31,7 @@ def base(ws: Workstation) -> None:
         name="Make Holdfast's directories",
         entries=[
             Directory("/etc/holdfast"),
-            Directory("/usr/local/lib/holdfast"),
+            Directory(os.path.dirname(SHIPPED)),
             Directory("/var/lib/holdfast"),
             Directory("/var/cache/holdfast"),
             Directory("/opt/holdfast"),
@@ -38,5 +40,5 @@ def base(ws: Workstation) -> None:
     authorities(name="Trust the declared certificate authorities", certificates=certificates(ws))
     # What runs goes on as it is; the next start of each program is the new one. A unit that must run the new one at once has
     # these files in its HOLDFAST_CONFIG (the leases, in components/ollama/files.py).
-    tree(name="Ship the on-host programs", src=ONHOST, dest="/usr/local/lib/holdfast/holdfast_onhost")
+    tree(name="Ship the on-host programs", src=ONHOST, dest=SHIPPED)
     uv(name="Install uv", lock=(LOCKS / "python" / "uv.txt").read_text())

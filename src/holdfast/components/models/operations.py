@@ -16,10 +16,11 @@ from holdfast.errors import HoldfastError
 from holdfast.operations.events import emit
 from holdfast.operations.failing import report
 from holdfast.operations.unit import UnitState, steps, systemctl
+from holdfast.paths import SHIPPED
 
 _POLL_S = 1.0
 _IDLE_S = 5.0  # without a byte, until it is told why
-_SWEEP = "/usr/local/lib/holdfast/holdfast_onhost/models_sweep.py"
+_SWEEP = f"{SHIPPED}/models_sweep.py"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from holdfast.components.models.files import folders
 from holdfast.components.ollama.options import Instance
 from holdfast.operations.place import Directory, Entry, File
 from holdfast.operations.unit import config_hash
-from holdfast.paths import ONHOST
+from holdfast.paths import ONHOST, SHIPPED
 from holdfast.render import render
 from holdfast.settings import Workstation, fitting
 
@@ -19,8 +19,7 @@ LEASES = "/run/holdfast/lease"
 COMMAND = "/usr/local/bin/holdfast-gpu"
 GROUPS = ("video", "render")
 SYSTEMD = "/etc/systemd/system"
-_PROGRAMS = "/usr/local/lib/holdfast/holdfast_onhost"
-SUPERVISOR = f"{_PROGRAMS}/lease/supervisor.py"
+SUPERVISOR = f"{SHIPPED}/lease/supervisor.py"
 
 
 def unit_name(role: str) -> str:
@@ -37,7 +36,7 @@ def template(ws: Workstation) -> str:
     """The text of ollama@.service."""
     return render(
         "ollama/etc/systemd/system/ollama@.service.j2",
-        options=ws.ollama, store=ws.models.store, programs=_PROGRAMS, program=PROGRAM,
+        options=ws.ollama, store=ws.models.store, program=PROGRAM,
     )  # fmt: skip
 
 
@@ -48,7 +47,7 @@ def port(ws: Workstation, role: str) -> str:
 
 def wrapper() -> str:
     """What stands where Ollama looks for llama-server."""
-    return render("ollama/opt/ollama/release/serve/lib/ollama/llama-server.j2", programs=_PROGRAMS)
+    return render("ollama/opt/ollama/release/serve/lib/ollama/llama-server.j2")
 
 
 @cache
@@ -99,7 +98,7 @@ def units(ws: Workstation) -> list[Entry]:
         Directory("/var/lib/holdfast/ollama"),
         Directory("/var/cache/holdfast/ollama"),
         File(f"{SYSTEMD}/ollama@.service", template(ws)),
-        File(COMMAND, render("ollama/usr/local/bin/holdfast-gpu.j2", programs=_PROGRAMS), mode="755"),
+        File(COMMAND, render("ollama/usr/local/bin/holdfast-gpu.j2"), mode="755"),
     ]
     for role in ws.instances:
         out += [
