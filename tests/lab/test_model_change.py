@@ -24,7 +24,8 @@ SWITCH, DONE = "Ollama | Write Ollama's environments", "Open WebUI"
 CLIENTS = "cat /etc/holdfast/aider/*.yml /etc/holdfast/open-webui/*.env"
 SERVER = "cat /etc/holdfast/ollama/coder.env; systemctl show -p MainPID,NRestarts ollama@coder"
 SWEEP = "/usr/bin/python3 -I /usr/local/lib/holdfast/holdfast_onhost/models_sweep.py /etc/holdfast/models.json"
-LEFT = "find /etc/holdfast /var/lib/holdfast/ollama /run/holdfast/ollama -name 'next.*'; systemctl list-units -q 'ollama@next.*'"
+FOLDERS = "/etc/holdfast /var/lib/holdfast/ollama /var/cache/holdfast/ollama /run/holdfast/ollama"
+LEFT = f"find {FOLDERS} -name 'next.*'; systemctl list-units -q 'ollama@next.*'"
 # As Ollama's registry answers a client that is too old (server/images.go).
 OLD_CLIENT = """
 import http.server
