@@ -90,7 +90,7 @@ def note(m: Machine, path: str, roles: dict[str, str]) -> None:
 
 @runs(try_model)
 def try_it(m: Machine, unit: str, file: str, environment: str, model: str, timeout_s: float) -> str:
-    """A server answers for what is in the store, on the port that it was given."""
+    """A server answers for what is in the store."""
     env = pairs(environment)
     if f"{SYSTEMD}/ollama@.service" not in m.disk:
         return f"its server did not start: Unit {unit} not found."

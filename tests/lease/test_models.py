@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import urllib.error
 import urllib.request
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.ports import free_port
 from tests.waiting import until
 
 from holdfast import depot
@@ -73,10 +73,7 @@ def instance_environment() -> dict[str, str]:
 
 @contextlib.contextmanager
 def running(tree: Path, folder: Path) -> Iterator[Ollama]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    store = folder / "models"
+    port, store = free_port(), folder / "models"
     for part in ("blobs", "manifests"):
         (store / part).mkdir(parents=True)
     environment = {

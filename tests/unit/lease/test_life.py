@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.ports import free_port
 from tests.waiting import until
 
 from holdfast.paths import ROOT
@@ -45,9 +46,7 @@ class Instance:
         self.program.chmod(0o755)
         self.tell("")
         (folder / "lease").mkdir()
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = int(free.getsockname()[1])
+        self.port = free_port()
         self.argv = ["--model", "m", "--port", str(self.port), "--host", "127.0.0.1", "-c", "512", "-np", "1"]
         self.environment = {
             "HOLDFAST_LEASE_DIR": str(folder / "lease"), "HOLDFAST_LEASE": "gpu0", "HOLDFAST_INSTANCE": "coder",

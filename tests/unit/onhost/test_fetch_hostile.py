@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.clock import Clock
 
 from holdfast_onhost import fetch_http, fetch_part
 from holdfast_onhost.fetch import Manner, fetch
@@ -239,19 +240,6 @@ def test_what_came_survives_a_shutdown(source: Source, target: Path) -> None:
     del source.behaviour.requests[:]
     fetch(source.url, len(source.data), source.sha256, str(target), manner=QUICK)
     assert [line.split()[2] for line in source.behaviour.requests] == [f"bytes=500000-{len(source.data) - 1}"]
-
-
-class Clock:
-    """Time passes only in sleep."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
 
 
 @pytest.mark.parametrize("limit", [0.0, 100_000.0])
