@@ -13,6 +13,7 @@ from tests.driver.machine import REQUIRED, DriverMachine, states
 
 from holdfast.components.nvidia.classify import classify
 from holdfast.components.nvidia.installing import to_install
+from holdfast.components.nvidia.machine import version_key
 from holdfast.components.nvidia.packages import Want
 
 OPEN, OWN = "nvidia-open-kernel-dkms", "nvidia-kernel-dkms"
@@ -34,7 +35,7 @@ def as_it_was(machine: DriverMachine) -> Iterator[None]:
     assert machine.root("dpkg --audit") == ""
     after = machine.facts()
     assert classify(after, {}, 550).state == "needs_reboot" and to_install(after, Want(), ()) is None
-    assert (after.libraries, after.next_kernel >= before.next_kernel) == (before.libraries, True)
+    assert after.libraries == before.libraries and version_key(after.next_kernel) >= version_key(before.next_kernel)
 
 
 def apt_works(machine: DriverMachine) -> bool:
@@ -50,7 +51,7 @@ def apt_works(machine: DriverMachine) -> bool:
 
 def test_the_real_failure_of_the_open_module_blocks_apt_and_an_apply_mends_it(machine: DriverMachine, base: Path) -> None:
     """A person's `apt install nvidia-open-kernel-dkms`: it does not build on Debian 13's own kernel. The failure is real and
-    made once, with the tree (provisioned.open_failure); here its files are laid over the machine."""
+    made once, with the tree (provisioned.lay_open_failure); here its files are laid over the machine."""
     assert apt_works(machine)
     provisioned.lay_open_failure(machine)
     assert states(machine, [OPEN, OWN]) == {OPEN: "iF", OWN: "ii"}

@@ -14,8 +14,9 @@ from tests.driver.machine import REQUIRED, DriverMachine, states
 from holdfast import depot
 from holdfast.cli.depot import apt_sources
 from holdfast.components.nvidia.classify import classify
+from holdfast.components.nvidia.machine import version_key
 from holdfast.components.nvidia.packages import Want, choose
-from holdfast.components.nvidia.together import apt_set, depot_names, driver_set
+from holdfast.components.nvidia.together import apt_set, driver_set
 from holdfast.components.nvidia.updates import read_updates
 
 # Promises, as literals: what notes and documentation say that Debian 13 gets.
@@ -125,7 +126,7 @@ def test_the_set_for_a_depot_is_named_as_apt_takes_it(machine: DriverMachine) ->
     found = machine.facts()
     bundle = driver_set(found)
     assert bundle.kernel == found.next_kernel
-    names = depot_names(bundle)
+    names = [f"{name}={version}" for name, version in bundle.packages.items()]
     kernel = {f"linux-image-{bundle.kernel}", f"linux-headers-{bundle.kernel}"}
     assert {name.partition("=")[0] for name in names} >= {*PACKAGES, *kernel}
     assert choose(found, Want()).packages == PACKAGES
@@ -146,8 +147,9 @@ def test_a_depot_can_hold_the_set_and_it_resolves_without_a_network(
     assert depot.verify()["driver-trixie"] == "" and re.match(VERSION, entry.version)
     found = machine.facts()
     # What this machine has been given is in it, as new or newer: the kernel that the module was built for with its headers.
-    assert depot.aptset.kernels(entry) and depot.aptset.kernels(entry)[-1] >= found.next_kernel
-    newest = f"linux-image-{depot.aptset.kernels(entry)[-1]}"
+    kernel = max(depot.aptset.kernels(entry), key=version_key)
+    assert version_key(kernel) >= version_key(found.next_kernel)
+    newest = f"linux-image-{kernel}"
     assert {*PACKAGES, newest, "linux-image-amd64", "dkms", "make", "libc6"} <= set(entry.parts)
     assert any(re.fullmatch(r"gcc-\d+", name) for name in entry.parts), "a compiler"
     for name, version in driver_set(found).packages.items():

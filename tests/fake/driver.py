@@ -27,8 +27,6 @@ class Driver:
     busy_for: int = 0
     """How many looks it stays so."""
     unbuildable: tuple[str, ...] = ()
-    unknown: tuple[str, ...] = ()
-    unrepairable: tuple[str, ...] = ()
     refuses: bool = False
     in_use: bool = False
     deaf: bool = False

@@ -7,6 +7,7 @@ import json
 import socket
 import socketserver
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -151,20 +152,21 @@ def test_a_look_through_the_relay_is_no_request(
     relay.door.close()
 
 
-def test_a_server_that_does_not_answer_is_known_by_its_work(tmp_path: Path) -> None:
+def test_a_server_that_does_not_answer_is_known_by_its_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     process(tmp_path, 7, "/opt/ollama/lib/ollama/llama-server", "--port", "1")
     process(tmp_path, 8, "/usr/bin/python3", "-I", "/opt/ollama/lib/ollama/llama-server")
     process(tmp_path, 9, "/opt/ollama/bin/ollama", "runner", "--port", "1")
     process(tmp_path, 10, "/opt/ollama/bin/ollama", "serve")
 
-    def work() -> None:
+    def work(seconds: float) -> None:
+        """It computes while the reader waits."""
+        assert seconds == 0.6
         stat = tmp_path / "proc/8/stat"
         stat.write_text(stat.read_text().replace(" 0 0 0\n", " 500 0 0\n"))
 
-    timer = threading.Timer(0.2, work)
-    timer.start()
-    assert read_activity(str(tmp_path), 0.6) == ["ollama@coder (pid 8) is computing"]
-    timer.join()
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "sleep", work)
+        assert read_activity(str(tmp_path), 0.6) == ["ollama@coder (pid 8) is computing"]
     assert read_activity(str(tmp_path), 0.01) == []
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from holdfast.components.nvidia.installing import to_install
-from holdfast.components.nvidia.machine import DKMS, Kernel, Machine, Package, branch
+from holdfast.components.nvidia.machine import DKMS, Kernel, Machine, Package, branch, version_key
 from holdfast.components.nvidia.packages import Want
 from holdfast.components.nvidia.steps import SAME, Build, Image, Install, Repair, Step, Stop, Taken, ends, look
 
@@ -48,7 +48,7 @@ def _repaired(machine: Machine, step: Repair) -> Machine:
         else replace(kernel, initrd=kernel.initrd or f"linux-image-{release}" in machine.broken_packages)
         for release, kernel in machine.kernels.items() if f"linux-image-{release}" not in step.purge
     }  # fmt: skip
-    following = machine.next_kernel if machine.next_kernel in kernels else max(kernels, default="")
+    following = machine.next_kernel if machine.next_kernel in kernels else max(kernels, key=version_key, default="")
     return replace(machine, packages=kept, broken_packages=(), failures=(), kernels=kernels, next_kernel=following)
 
 

@@ -44,7 +44,7 @@ class DriverSet:
 
 def to_keep(choice: Choice, machine: Machine) -> tuple[str, tuple[str, ...]]:
     """The name of the set on a depot ("driver-trixie"), and the packages that make it up: the choice and the kernel's image."""
-    name = f"driver-{machine.codename}"
+    name = f"{PREFIX}{machine.codename}"
     kind = flavour(machine)
     image = f"linux-image-{kind}"
     return f"{name}-{kind}" if kind not in ("amd64", "generic") else name, (image, *choice.packages)
@@ -102,8 +102,3 @@ def driver_set(machine: Machine, kernel: str = "") -> DriverSet:
     shared = re.compile(rf"linux-(headers|kbuild)-{re.escape(release.rpartition('-')[0] or release)}(-common)?")
     names = [n for n in there if n in own or release in n or metas.match(n) or shared.fullmatch(n)]
     return DriverSet(release, {name: machine.packages[name].version for name in sorted(names)})
-
-
-def depot_names(bundle: DriverSet) -> list[str]:
-    """The set as apt-get takes it (`apt-get download NAME=VERSION …`), so that a depot holds these versions and no other."""
-    return [f"{name}={version}" for name, version in bundle.packages.items()]
