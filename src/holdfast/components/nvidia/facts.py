@@ -53,6 +53,8 @@ class NvidiaCards(FactBase[Cards]):
 
 
 _KEPT = "holdfast-nvidia"
+LATER = "known once base has installed python3"
+"""What a plan says where NvidiaState.machine is None."""
 
 
 class NvidiaState(PythonFact):
@@ -64,9 +66,9 @@ class NvidiaState(PythonFact):
     def machine(cls, host: Any) -> Machine | None:
         """None on a machine without python3, of which nothing is known yet."""
         found = cls.read(host, root="/")
-        host.connector_data[_KEPT] = None if found is None else parse(found)
-        kept: Machine | None = host.connector_data[_KEPT]
-        return kept
+        machine = None if found is None else parse(found)
+        host.connector_data[_KEPT] = machine
+        return machine
 
     @classmethod
     def recent(cls, host: Any) -> Machine | None:

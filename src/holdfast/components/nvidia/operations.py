@@ -17,7 +17,7 @@ from pyinfra.api import FunctionCommand, StringCommand, operation
 
 from holdfast.components.nvidia import activity, commands, sources, together
 from holdfast.components.nvidia.activity import Activity
-from holdfast.components.nvidia.facts import NvidiaCards, NvidiaState
+from holdfast.components.nvidia.facts import LATER, NvidiaCards, NvidiaState
 from holdfast.components.nvidia.installing import to_install
 from holdfast.components.nvidia.machine import Machine
 from holdfast.components.nvidia.outlook import outlook
@@ -58,7 +58,7 @@ def drivable(want: Want) -> Iterator[FunctionCommand]:
     machine = NvidiaState.machine(host)
     step = to_install(machine, want, ()) if machine else None
     if not isinstance(step, Stop) or not want.required:
-        host.noop("known once base has installed python3" if machine is None else look(machine, want).words)
+        host.noop(LATER if machine is None else look(machine, want).words)
         return
     yield from stop(step.error(host.name))
 
@@ -114,7 +114,7 @@ def _unknown(what: str) -> Iterator[FunctionCommand | StringCommand]:
     if host.state.is_executing:
         yield without_python(host)
     elif host.get_fact(NvidiaCards).addresses:
-        emit("note", host=host.name, message=f"nvidia: {what}: known once base has installed python3")
+        emit("note", host=host.name, message=f"nvidia: {what}: {LATER}")
         yield StringCommand("true")
     else:
         host.noop("no NVIDIA GPU")

@@ -9,7 +9,7 @@ from pyinfra import host
 from pyinfra.api import FunctionCommand, StringCommand, operation
 
 from holdfast.components.nvidia import files
-from holdfast.components.nvidia.facts import NvidiaState
+from holdfast.components.nvidia.facts import LATER, NvidiaState
 from holdfast.errors import HoldfastError
 from holdfast.operations.failing import fail, report
 from holdfast.operations.place import Paths, differing, writing
@@ -17,6 +17,11 @@ from holdfast.operations.remote import PythonFact
 from holdfast.operations.unit import UnitState, steps, systemctl
 
 _QUERY = "pci.bus_id,power.limit,power.min_limit,power.max_limit,power.default_limit"
+# Every card back to its default.
+_DEFAULTS = (
+    f"nvidia-smi --query-gpu={_QUERY} --format=csv,noheader,nounits 2>/dev/null | tr -d , | "
+    'while read -r at now least most default; do [ "$now" = "$default" ] || nvidia-smi -i "$at" -pl "${default%.*}"; done; true'
+)
 
 
 def read_limits(query: str) -> Any:
@@ -34,7 +39,8 @@ def read_limits(query: str) -> Any:
     except (OSError, subprocess.SubprocessError) as error:
         return {"cards": {}, "problem": str(error)}
     if done.returncode:
-        return {"cards": {}, "problem": (done.stdout.strip() or done.stderr.strip()).splitlines()[:1]}
+        said = (done.stdout.strip() or done.stderr.strip()).partition("\n")[0]
+        return {"cards": {}, "problem": said or f"nvidia-smi ended with status {done.returncode}"}
 
     def watts(word: str) -> float | None:
         try:
@@ -62,10 +68,13 @@ def capped(limits: Mapping[str, int]) -> Iterator[StringCommand | FunctionComman
     """Each card of ``limits`` (PCI address -> watts) draws no more than that, now and after each boot."""
     machine = NvidiaState.recent(host)
     entries = files.power(limits)
-    changed = differing(entries, Paths.read(host, paths=[e.path for e in entries], contents=[])) if machine else entries
-    if machine is None or not limits:
-        if machine is None or not changed:
-            host.noop("no power limit is asked for" if not limits else "known once base has installed python3")
+    if machine is None:
+        host.noop(LATER if limits else "no power limit is asked for")
+        return
+    changed = differing(entries, Paths.read(host, paths=[e.path for e in entries], contents=[]))
+    if not limits:
+        if not changed:
+            host.noop("no power limit is asked for")
             return
         # Taken back: the cards' own defaults.
         yield StringCommand(f"systemctl --quiet disable {files.POWER}; systemctl stop {files.POWER}")
@@ -73,13 +82,10 @@ def capped(limits: Mapping[str, int]) -> Iterator[StringCommand | FunctionComman
         yield StringCommand("systemctl daemon-reload")
         yield StringCommand(_DEFAULTS)
         return
-    found = (Limits.read(host, query=_QUERY) if machine.module else None) or {
-        "cards": {},
-        "problem": "no driver is loaded",
-    }
     if not machine.module and not host.state.is_executing:
-        yield StringCommand("true")
+        yield StringCommand("true")  # a plan in which the driver is yet to come
         return
+    found = (Limits.read(host, query=_QUERY) if machine.module else None) or _silent("no driver is loaded")
     problem = unsettable(limits, found)
     if problem:
         yield fail(problem)
@@ -118,23 +124,26 @@ def unsettable(limits: Mapping[str, int], found: Mapping[str, Any]) -> HoldfastE
 
 def differing_limits(limits: Mapping[str, int], found: Mapping[str, Any]) -> list[str]:
     """Addresses whose limit is another one now; pure."""
-    return [at for at, watts in limits.items() if abs(((found["cards"].get(at) or [None])[0] or 0) - watts) >= 1]
+    return [at for at, watts in limits.items() if abs((_limit(found, at) or 0) - watts) >= 1]
+
+
+def _limit(found: Mapping[str, Any], at: str) -> float | None:
+    """The card's limit now, in watts; None where it has none, or did not answer."""
+    limit: float | None = found["cards"][at][0] if at in found["cards"] else None
+    return limit
+
+
+def _silent(problem: str) -> dict[str, Any]:
+    """As read_limits where no card answers."""
+    return {"cards": {}, "problem": problem}
 
 
 def _read_back(state: Any, host: Any, limits: dict[str, int]) -> bool:
-    found = Limits.read(host, query=_QUERY) or {"cards": {}, "problem": "no answer"}
+    found = Limits.read(host, query=_QUERY) or _silent("no answer")
     wrong = differing_limits(limits, found)
     for at in wrong:
-        now = (found["cards"].get(at) or [None])[0]
         report(host, HoldfastError(
-            f"the card at {at} was told {limits[at]} W and says {now} W", where=host.name,
+            f"the card at {at} was told {limits[at]} W and says {_limit(found, at)} W", where=host.name,
             fix=f"on it: sudo nvidia-smi -i {at} -pl {limits[at]}; a card that ignores it has no place in nvidia.power_limit_w",
         ))  # fmt: skip
     return not wrong
-
-
-# The query's fields are address, limit, least, most and default.
-_DEFAULTS = (
-    f"nvidia-smi --query-gpu={_QUERY} --format=csv,noheader,nounits 2>/dev/null | tr -d , | "
-    'while read -r at now least most default; do [ "$now" = "$default" ] || nvidia-smi -i "$at" -pl "${default%.*}"; done; true'
-)

@@ -193,7 +193,7 @@ def read_machine(root: str) -> Any:
 
     def free_mib() -> int | None:
         if root != "/":  # a recorded tree
-            return int(text("boot.free_mib") or -1) if text("boot.free_mib") else None
+            return int(said) if (said := text("boot.free_mib")) else None
         try:
             found = os.statvfs("/boot")
         except OSError:

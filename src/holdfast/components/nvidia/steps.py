@@ -14,6 +14,7 @@ from holdfast.components.nvidia.packages import Choice, Want
 from holdfast.errors import HoldfastError
 
 SAME = "then the same command again"
+INSIST = "./holdfast up HOST --reboot"
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,8 @@ def to_use(machine: Machine, want: Want, taken: Taken, busy: str = "") -> Step |
 
     ``busy``: what computes right now, in words ("" when nothing does), or a person's process that has a card open.
     """
-    step = _to_use(machine, want, taken, busy)
+    # Told by name to, it cuts off what computes.
+    step = _to_use(machine, want, taken, "" if want.reboot == "always" else busy)
     # Last, or right before the end: a server that starts before the driver is there computes on the CPU for good.
     if machine.stopped and not took(taken, Resume) and (step is None or isinstance(step, Stop)):
         return Resume("an earlier reload was cut off", machine.stopped)
@@ -145,7 +147,7 @@ def to_use(machine: Machine, want: Want, taken: Taken, busy: str = "") -> Step |
 
 def _to_use(machine: Machine, want: Want, taken: Taken, busy: str) -> Step | None:
     found = look(machine, want)
-    if found.state in ("no_gpu", "ready") or found.works:
+    if found.state == "no_gpu" or found.works:
         return None
     if want.source == "none":
         return stop(found, want)
@@ -159,20 +161,20 @@ def _to_use(machine: Machine, want: Want, taken: Taken, busy: str) -> Step | Non
 def _reload(machine: Machine, want: Want, taken: Taken, found: Finding, busy: str) -> Step:
     if machine.module == "" or (machine.module == machine.library and not machine.uvm):
         if not took(taken, Load):
-            return _busy("needs_reload", found.reason, busy) if busy and want.reboot != "always" else Load(found.reason)
+            return _busy("needs_reload", found.reason, busy) if busy else Load(found.reason)
         if not took(taken, Reload):
             fix = "on the machine: sudo modprobe nvidia-uvm; sudo dmesg | grep -iE 'nvidia|NVRM' | tail"
             return Stop("needs_reload", "the module is there and the kernel does not load it", f"{fix}; {SAME}")
         return _reboot(machine, want, taken, "the modules could not be exchanged while the machine runs", busy)
     if took(taken, Reload):
         return _reboot(machine, want, taken, f"{found.reason}, and could not be exchanged while the machine runs", busy)
-    if busy and want.reboot != "always":
+    if busy:
         return _busy("needs_reload", found.reason, busy)
     return Reload(found.reason, tuple(sorted({holder.unit for holder in machine.holders if holder.unit})))
 
 
 def _busy(state: State, why: str, busy: str) -> Stop:
-    return Stop(state, f"{why}; not now: {busy}", f"wait until it has ended, {SAME}; or ./holdfast up HOST --reboot")
+    return Stop(state, f"{why}; not now: {busy}", f"wait until it has ended, {SAME}; or {INSIST}")
 
 
 def _reboot(machine: Machine, want: Want, taken: Taken, why: str, busy: str) -> Step:
@@ -194,14 +196,9 @@ def _reboot(machine: Machine, want: Want, taken: Taken, why: str, busy: str) -> 
     if want.here:
         return Stop("needs_reboot", f"{why}; this computer cannot reboot and go on", f"reboot, {SAME}", code=3)
     if want.reboot == "never":
-        return Stop(
-            "needs_reboot", why, f"{by_hand}; or ./holdfast up HOST --reboot", where="nvidia.reboot: never", code=3
-        )
-    if want.reboot != "always":
-        if machine.passphrases:
-            disks = ", ".join(machine.passphrases)
-            fix = f"reboot it where you can type the passphrase, {SAME}; or ./holdfast up HOST --reboot"
-            return Stop("needs_reboot", f"{why}; but the disk {disks} asks for a passphrase at boot", fix, code=3)
-        if busy:
-            return _busy("needs_reboot", why, busy)
-    return Reboot(why)
+        return Stop("needs_reboot", why, f"{by_hand}; or {INSIST}", where="nvidia.reboot: never", code=3)
+    if machine.passphrases and want.reboot != "always":
+        disks = ", ".join(machine.passphrases)
+        fix = f"reboot it where you can type the passphrase, {SAME}; or {INSIST}"
+        return Stop("needs_reboot", f"{why}; but the disk {disks} asks for a passphrase at boot", fix, code=3)
+    return _busy("needs_reboot", why, busy) if busy else Reboot(why)

@@ -10,7 +10,7 @@ from pyinfra.api import FunctionCommand, StringCommand, operation
 
 from holdfast.components.nvidia.checks import usable_gpus
 from holdfast.components.nvidia.classify import Finding, classify
-from holdfast.components.nvidia.facts import Cards, NvidiaCards, NvidiaState
+from holdfast.components.nvidia.facts import LATER, Cards, NvidiaCards, NvidiaState
 from holdfast.components.nvidia.files import PERSISTENCE
 from holdfast.errors import HoldfastError
 from holdfast.operations.events import emit
@@ -101,7 +101,7 @@ def usable(gpus: Mapping[str, str], required: bool, minimum_driver: int) -> Iter
     machine = NvidiaState.recent(host)
     if machine is None:
         if not host.state.is_executing:
-            host.noop("known once base has installed python3")
+            host.noop(LATER)
             return
         yield without_python(host)
         return

@@ -96,5 +96,3 @@ def _days(number: float) -> str:
     whole = round(number)
     return "1 day" if whole == 1 else f"{whole} days"
 
-
-__all__ = ["Updates", "read_updates", "told"]
