@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from tests.unit.nvidia.trees import (
     CARDS,
     ENROLLED,
@@ -118,6 +119,40 @@ def test_disks_that_ask_for_a_passphrase_at_boot(tmp_path: Path) -> None:
     found = read(tmp_path / "asks", {**READY, **volume, **asks})
     assert found.passphrases == ("sda3_crypt",)
     assert any("sda3_crypt asks for a passphrase at boot" in note for note in classify(found, {}, 550).notes)
+
+
+@pytest.mark.parametrize(
+    ("line", "asks"),
+    [
+        ("none luks", True),
+        ("none luks,tpm2-device=auto", False),
+        # A person's PIN, touch or card; a script that asks, with a name in the key's place.
+        ("none luks,tpm2-device=auto,tpm2-pin=yes", True),
+        ("none luks,fido2-device=auto", True),
+        ("none luks,pkcs11-uri=auto", True),
+        ("cryptdisks luks,initramfs,keyscript=decrypt_keyctl", True),
+        ("/etc/keys/root.gpg luks,keyscript=/lib/cryptsetup/scripts/decrypt_gnupg", True),
+        ("other_crypt luks,keyscript=/lib/cryptsetup/scripts/decrypt_derived", False),
+        ("none luks,noauto", False),
+        ("", True),
+    ],
+)
+def test_which_line_of_crypttab_asks_a_person(tmp_path: Path, line: str, asks: bool) -> None:
+    found = read(tmp_path, {**READY, "etc/crypttab": f"disk UUID=1 {line}\n"})
+    assert found.passphrases == (("disk",) if asks else ())
+
+
+def test_what_asks_before_crypttab_is_read(tmp_path: Path) -> None:
+    """GRUB opens an encrypted /boot by a passphrase alone; Ubuntu's ZFS has its key on a disk of its own."""
+    disk = {**encrypted("dm-0", "cryptroot"), "etc/crypttab": "cryptroot UUID=2 /etc/keys/root.key luks\n"}
+    root: Files = {"proc/mounts": "/dev/mapper/cryptroot / ext4 rw 0 0\n"}
+    grub: Files = {"etc/default/grub.d/local.cfg": "GRUB_ENABLE_CRYPTODISK=y\n"}
+    assert read(tmp_path / "key", {**READY, **disk, **root}).passphrases == ()
+    assert read(tmp_path / "grub", {**READY, **disk, **root, **grub}).passphrases == ("cryptroot",)
+    apart: Files = {"proc/mounts": "/dev/mapper/cryptroot / ext4 rw 0 0\n/dev/sda2 /boot ext4 rw 0 0\n"}
+    assert read(tmp_path / "apart", {**READY, **disk, **apart, **grub, "sys/class/block/sda2/x": ""}).passphrases == ()
+    zfs: Files = {"proc/mounts": "rpool/ROOT/ubuntu_1 / zfs rw 0 0\n", **encrypted("dm-0", "keystore-rpool")}
+    assert read(tmp_path / "zfs", {**READY, **zfs}).passphrases == ("keystore-rpool",)
 
 
 def test_a_derivative_is_what_it_derives_from(tmp_path: Path) -> None:
