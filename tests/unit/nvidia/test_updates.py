@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 from tests.unit.nvidia.trees import Files, dpkg, package, tree
 
+from holdfast.components.nvidia.files import settings
 from holdfast.components.nvidia.updates import read_updates, told
+from holdfast.operations.place import Absent, File
 
 DAY = 86400
 POLICY = """\
@@ -67,8 +71,9 @@ def test_what_waits_and_for_how_long(tmp_path: Path, policy: Path) -> None:
     asked = policy.read_text().split(" policy ")[1].split()
     assert asked == ["libcuda1", "linux-headers-amd64", "linux-image-amd64", "nvidia-kernel-dkms"]
     assert told(found) == [
-        "linux-image-amd64 6.12.107-1: 6.12.117-1 waits for ./holdfast up or apt",
+        "linux-image-amd64 6.12.107-1: 6.12.117-1 waits",
         "nvidia-kernel-dkms 550.163.01-2, installed 42 days ago: 550.200-1 on hold",
+        "to take them: sudo apt-mark unhold nvidia-kernel-dkms; sudo apt update && sudo apt full-upgrade, then ./holdfast up",
         "apt's lists are 20 days old: newer drivers and kernels are not known of",
     ]
 
@@ -77,3 +82,26 @@ def test_a_machine_without_a_driver_asks_nothing(tmp_path: Path, policy: Path) -
     found = read_updates(str(tree(tmp_path / "root", {**dpkg(package("bash")), "var/lib/apt/lists/x_InRelease": ""})))
     assert found == {"waiting": [], "lists_days": 0.0} and told(found) == [] and not policy.exists()
     assert read_updates(str(tmp_path / "nothing")) == {"waiting": [], "lists_days": None} and told(None) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("nvidia-utils-580-server", True), ("libnvidia-compute-580-server", True), ("libcuda1", True),
+        ("linux-modules-nvidia-580-server-open-generic", True), ("linux-generic-hwe-24.04", True),
+        ("linux-image-generic", True), ("linux-image-virtual", True), ("linux-headers-lowlatency", True),
+        ("linux-oem-24.04c", True), ("linux-image-oem-24.04c", True), ("linux-aws", True),
+        # Debian's kernels get their modules from DKMS.
+        ("linux-image-amd64", False), ("linux-libc-dev", False), ("openssl", False), ("linux-firmware", False),
+    ],
+)  # fmt: skip
+def test_what_unattended_upgrades_leaves_alone(tmp_path: Path, name: str, kept: bool) -> None:
+    """As it reads them: apt parses the file, and each word is matched from the start of a name."""
+    entry = next(e for e in settings("managed") if e.path.endswith("52holdfast-nvidia"))
+    assert isinstance(entry, File)
+    file = tmp_path / "apt.conf"
+    file.write_bytes(entry.data)
+    said = subprocess.run(["apt-config", "-c", file, "dump"], capture_output=True, text=True, check=True).stdout
+    words = re.findall(r'^Unattended-Upgrade::Package-Blacklist:: "(.*)";', said, re.M)
+    assert len(words) > 7 and any(re.match(word, name) for word in words) is kept
+    assert [e.path for e in settings("leave") if isinstance(e, Absent)] == [entry.path]

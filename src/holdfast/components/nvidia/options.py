@@ -55,8 +55,8 @@ class Options(Section):
     )  # fmt: skip
     updates: Literal["managed", "leave"] = Field(
         default="managed",
-        description="`managed`: unattended-upgrades leaves the driver alone, which would be swapped under running models; `up` "
-        "updates it. `leave`: its settings are not touched.",
+        description="`managed`: unattended-upgrades leaves the driver alone, which would be swapped under running models: "
+        "`sudo apt full-upgrade`, then `up`, is the way to a newer one. `leave`: its settings are not touched.",
     )
     always_on: bool = Field(
         default=False, description="True keeps the machine from suspending or hibernating, idle or not."

@@ -1,4 +1,4 @@
-"""Driver and kernel updates that wait: on hold, or left to the next `up`; for `status`."""
+"""Driver and kernel updates that wait: on hold, or kept from unattended-upgrades; for `status`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def read_updates(root: str) -> Any:
     # Metapackages bring kernels: linux-image-amd64, linux-generic-hwe-24.04; the images themselves never change.
     ours = re.compile(
         r"(lib)?nvidia-(?!container)|libcuda1$|cuda-drivers|firmware-nvidia|linux-modules-nvidia-"
-        r"|linux-(image|headers)-(?!\d)|linux-(generic|virtual|lowlatency)"
+        r"|linux-(image|headers)-(?!\d)|linux-(generic|virtual|lowlatency|oem)"
     )
 
     def days(*parts: str) -> float | None:
@@ -76,10 +76,15 @@ class Updates(PythonFact):
 
 
 def told(found: Mapping[str, Any] | None) -> list[str]:
-    """A line for every update that waits, and one for lists so old that more may wait. Pure."""
+    """A line for every update that waits, how a person takes them (an apply leaves what works as it is), and one for lists
+    so old that more may wait. Pure."""
     if found is None:
         return []
     out = [*map(_line, found["waiting"])]
+    if out:
+        held = " ".join(update["name"] for update in found["waiting"] if update["held"])
+        free = f"sudo apt-mark unhold {held}; " if held else ""
+        out.append(f"to take them: {free}sudo apt update && sudo apt full-upgrade, then ./holdfast up")
     age = found["lists_days"]
     if age is not None and age >= STALE_DAYS:
         out.append(f"apt's lists are {_days(age)} old: newer drivers and kernels are not known of")
@@ -87,7 +92,7 @@ def told(found: Mapping[str, Any] | None) -> list[str]:
 
 
 def _line(update: Mapping[str, Any]) -> str:
-    why = "on hold" if update["held"] else "waits for ./holdfast up or apt"
+    why = "on hold" if update["held"] else "waits"
     since = "" if update["days"] is None else f", installed {_days(update['days'])} ago"
     return f"{update['name']} {update['installed']}{since}: {update['candidate']} {why}"
 
