@@ -61,7 +61,7 @@ GIVEN: Files = {"run/systemd/container": "lxc", "dev/nvidiactl": ""}
 SHADOWED: Files = {
     **CARDS, **ubuntu(), **boot(OLD), **library(N, ""), **loaded(V),
     **module(OLD, N, "kernel/nvidia-580srv-open/nvidia.ko.zst"), **module(OLD, V, "updates/dkms/nvidia.ko.zst"),
-    **dpkg(*there("linux-modules-nvidia-580-server-open-generic", "nvidia-headless-no-dkms-580-server",
+    **dpkg(*there("linux-modules-nvidia-580-server-open-generic", "nvidia-headless-no-dkms-580-server-open",
                   "nvidia-utils-580-server", version=N)),
 }  # fmt: skip
 # As update-grub writes it: the newest kernel, and a menu below it.

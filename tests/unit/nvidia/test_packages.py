@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 
 from holdfast.components.nvidia.cards import _OLDER, UNKNOWN, card
+from holdfast.components.nvidia.installing import to_install
 from holdfast.components.nvidia.machine import Gpu, Kernel, Machine, Package
 from holdfast.components.nvidia.packages import Want, choose, foreign, missing, superseded
+from holdfast.components.nvidia.steps import Install
 from holdfast.components.nvidia.together import apt_set, driver_set, kept_as, known, to_keep
 from holdfast.errors import HoldfastError
 from holdfast.fit import CARDS
@@ -28,7 +30,7 @@ def machine(distribution: str, codename: str, *devices: str, packages: tuple[Pac
 def ubuntu(kind: str, number: int = 580, opened: str = "open-") -> tuple[str, ...]:
     return (
         f"linux-modules-nvidia-{number}-server-{opened}{kind}",
-        f"nvidia-headless-no-dkms-{number}-server",
+        f"nvidia-headless-no-dkms-{number}-server{'-open' if opened else ''}",
         f"nvidia-utils-{number}-server",
     )
 
@@ -104,7 +106,12 @@ def test_a_card_that_nobody_uses_excludes_nothing() -> None:
         ("ubuntu", "noble", ["linux-image-generic-hwe-24.04"], "generic-hwe-24.04"),
         ("ubuntu", "jammy", ["linux-generic-hwe-22.04", "linux-headers-generic-hwe-22.04"], "generic-hwe-22.04"),
         ("ubuntu", "noble", ["linux-generic"], "generic"),
-        ("ubuntu", "noble", ["linux-image-virtual"], "virtual"),
+        # It is the generic kernel; no modules are built under that name.
+        ("ubuntu", "noble", ["linux-image-virtual"], "generic"),
+        ("ubuntu", "noble", ["linux-image-virtual-hwe-24.04"], "generic-hwe-24.04"),
+        ("ubuntu", "noble", ["linux-oem-24.04c", "linux-image-oem-24.04c"], "oem-24.04c"),
+        ("ubuntu", "noble", ["linux-image-lowlatency-hwe-24.04"], "lowlatency-hwe-24.04"),
+        ("ubuntu", "noble", ["linux-aws"], "aws"),
         ("debian", "trixie", ["linux-image-cloud-amd64"], "cloud-amd64"),
         ("debian", "trixie", ["linux-image-amd64"], "amd64"),
     ],
@@ -113,6 +120,43 @@ def test_the_kernels_flavour(distribution: str, codename: str, installed: list[s
     there = machine(distribution, codename, packages=tuple(Package(name, "1") for name in installed))
     first = choose(there, Want()).packages[0]
     assert first.removeprefix("linux-headers-").removeprefix("linux-modules-nvidia-580-server-open-") == kind
+
+
+def test_of_several_flavours_the_one_that_boots_counts() -> None:
+    oem, both = "6.14.0-1018-oem", tuple(Package(n, "1") for n in ("linux-generic-hwe-24.04", "linux-oem-24.04c"))
+    there = machine("ubuntu", "noble", packages=both)
+    for release, kind in ((oem, "oem-24.04c"), ("6.14.0-37-generic", "generic-hwe-24.04")):
+        booting = replace(there, kernel=release, next_kernel=release, kernels={release: Kernel(release)})
+        assert choose(booting, Want()).packages[0] == f"linux-modules-nvidia-580-server-open-{kind}"
+
+
+@pytest.mark.parametrize(
+    ("where", "beside"),
+    [
+        (("debian", "trixie"), Package("nvidia-docker2", "2.14.0-1", vendor=True)),
+        (("ubuntu", "noble"), Package("nvidia-container-toolkit", "1.17.8-1", vendor=True)),
+        (("debian", "trixie"), Package("nvidia-fs-dkms", "2.26.6-1", vendor=True)),
+        (("debian", "bookworm"), Package("nvidia-cuda-toolkit", "11.8.89~11.8.0-5")),
+        (("debian", "bookworm"), Package("nvidia-detect", "535.261.03-1")),
+        (("debian", "bookworm"), Package("libnvidia-egl-wayland1", "1:1.1.10-1")),
+    ],
+)
+def test_what_stands_beside_the_driver_is_no_driver(where: tuple[str, str], beside: Package) -> None:
+    there = machine(*where, packages=(beside,))
+    assert foreign(there, choose(there, Want())) == ""
+    assert isinstance(to_install(there, Want(), ()), Install)
+    # The driver's own of the same origin do stand in the way.
+    own = machine(*where, packages=(replace(beside, name="nvidia-smi"),))
+    assert "nvidia-smi" in foreign(own, choose(own, Want()))
+
+
+def test_modules_of_the_other_kind_make_way_on_ubuntu() -> None:
+    """Both kinds have the same modules in them, and which one is loaded would be left to chance."""
+    opened = ubuntu("generic")
+    there = machine("ubuntu", "noble", PASCAL, packages=tuple(Package(name, "580.1") for name in opened))
+    choice = choose(there, Want())
+    assert choice.packages == ubuntu("generic", opened="") and missing(there, choice) == list(choice.packages[:2])
+    assert superseded(there, choice) == sorted(opened[:2])
 
 
 def test_sources_are_never_mixed() -> None:

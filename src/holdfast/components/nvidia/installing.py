@@ -181,7 +181,7 @@ def culprits(machine: Machine) -> tuple[str, ...]:
     if modules:
         return tuple(modules)
     if kernels and others and not any(machine.kernel and machine.kernel in name for name in kernels):
-        metas = [name for name in broken if re.match(r"linux-(generic|virtual|lowlatency)", name)]
+        metas = [name for name in broken if re.match(r"linux-(generic|virtual|lowlatency|oem)", name)]
         return tuple(sorted([*kernels, *metas]))
     if kernels:
         return tuple(sorted(p.name for p in machine.driver_packages if "dkms" in p.name))

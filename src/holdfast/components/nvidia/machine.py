@@ -195,10 +195,15 @@ class Machine:
         return kinds.pop() if len(kinds) == 1 else self.kind_loaded
 
 
-DRIVER = re.compile(r"^(lib)?nvidia-(?!container)|^nvidia-kernel|^libcuda1$|^cuda-drivers|^linux-modules-nvidia-")
+# Beside the driver, and no part of it, whoever built it: containers, the CUDA toolkit, storage, what looks for a card.
+_BESIDE = (
+    "container|docker|cuda-(?!mps)|cudnn|cg-|detect|egl-|fs|gds|gdrcopy|htop|installer-cleanup|nsight|opencl-dev|prime|"
+    "profiler|support|texture|visual-profiler|xconfig"
+)
+DRIVER = re.compile(rf"^(lib)?nvidia-(?!{_BESIDE})|^libcuda1$|^cuda-drivers|^linux-modules-nvidia-")
 
 # Whose installation builds modules: nvidia-kernel-dkms, nvidia-open-kernel-dkms, nvidia-dkms-580-open.
-DKMS = re.compile(r"nvidia.*-dkms|nvidia-dkms.*")
+DKMS = re.compile(r"nvidia(?!-(?:fs|gdrcopy|headless)-)\S*-dkms|nvidia-dkms.*")
 
 
 def branch(version: str) -> int:

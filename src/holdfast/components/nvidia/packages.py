@@ -19,7 +19,10 @@ DEFAULT_BRANCH = 580
 CUDA_13 = 580
 NAMED = ("nvidia-kernel-dkms", "nvidia-smi", "libcuda1", "libnvidia-cfg1", "nvidia-persistenced")
 """Debian's own driver, by its packages."""
-_HWE = re.compile(r"linux-(?:image-|headers-)?(generic|virtual|lowlatency)((?:-hwe-[\d.]+)?)")
+# Ubuntu's metapackages of a kernel: linux-image-generic-hwe-24.04, linux-oem-24.04c, linux-aws.
+_META = re.compile(
+    r"linux-(?:image-|headers-)?(generic|virtual|lowlatency|oem|nvidia|aws|azure|gcp|oracle)((?:-hwe)?(?:-[\d.]+[a-z]?)?)"
+)
 
 
 @dataclass(frozen=True)
@@ -162,10 +165,14 @@ def _no_branch(
 
 
 def flavour(machine: Machine) -> str:
-    """Ubuntu's kernel flavour as its metapackages call it ("generic-hwe-24.04"), Debian's ("amd64", "cloud-amd64")."""
+    """Ubuntu's kernel flavour as its metapackages call it ("generic-hwe-24.04", "oem-24.04c"), Debian's ("amd64",
+    "cloud-amd64"): the one of the kernel that boots next, where several are installed."""
     installed = [name for name, p in machine.packages.items() if p.installed]
     if machine.distribution == "ubuntu":
-        found = sorted((m[2], m[1]) for name in installed if (m := _HWE.fullmatch(name)))
+        # "virtual" is the generic kernel with fewer of its modules, and has no NVIDIA ones of its own.
+        metas = {(m[2], m[1].replace("virtual", "generic")) for name in installed if (m := _META.fullmatch(name))}
+        boots = machine.target.release.rpartition("-")[2]
+        found = sorted(one for one in metas if one[1] == boots) or sorted(metas)
         return f"{found[-1][1]}{found[-1][0]}" if found else "generic"
     kinds = [k for k in ("rt-amd64", "cloud-amd64", "amd64") if f"linux-image-{k}" in installed]
     running = [k for k in ("rt-amd64", "cloud-amd64") if machine.kernel.endswith(f"-{k}")]
@@ -177,7 +184,8 @@ def _names(machine: Machine, release: Release, number: int, opened: bool, vendor
     if release.prebuilt:
         return (
             f"linux-modules-nvidia-{number}-server-{'open-' if opened else ''}{kind}",
-            f"nvidia-headless-no-dkms-{number}-server", f"nvidia-utils-{number}-server",
+            # Its name says which modules it is for: it brings their sources along.
+            f"nvidia-headless-no-dkms-{number}-server{'-open' if opened else ''}", f"nvidia-utils-{number}-server",
         )  # fmt: skip
     # The metapackage, never linux-headers-$(uname -r) alone: the next kernel needs its headers, too.
     headers = f"linux-headers-{kind}"
@@ -221,8 +229,13 @@ def foreign(machine: Machine, choice: Choice) -> str:
 
 
 def superseded(machine: Machine, choice: Choice) -> list[str]:
-    """Installed packages of another branch, which name it and so would not be upgraded."""
+    """Installed packages of another branch, or of modules of the other kind, which have it in their names and so would not
+    be upgraded."""
     if not choice.prebuilt:
         return []
     series = [(p.name, re.search(r"-(\d{3})-server\b", p.name)) for p in machine.driver_packages if p.state[1:] != "c"]
-    return sorted(name for name, found in series if found and int(found[1]) != choice.branch)
+    kinds = re.compile(r"(linux-modules-nvidia|nvidia-headless|nvidia-headless-no-dkms|nvidia-kernel-source|nvidia-dkms)-\d")
+    return sorted(
+        name for name, found in series
+        if found and (int(found[1]) != choice.branch or (kinds.match(name) and ("-open" in name) != choice.open))
+    )  # fmt: skip
