@@ -79,8 +79,9 @@ def folder(m: Machine, path: str, fstab: str) -> Any:
 
 
 @runs(read_in_service)
-def in_service(m: Machine, path: str) -> Any:
-    return json.loads(m.text(path) or "{}")
+def in_service(m: Machine, path: str, store: str = "") -> Any:
+    there = {node.data.decode() for at, node in m.disk.items() if at.startswith(f"{store}/manifests/") and node.kind == "file"}
+    return {role: digest for role, digest in json.loads(m.text(path) or "{}").items() if not store or digest in there}
 
 
 @runs(write_in_service)

@@ -174,7 +174,7 @@ def switch_environment(m: Machine, found: re.Match[str], stdin: str) -> None:
     m.put(f"{dest}/current", Inode("link", "777", target=found["name"]))
 
 
-@hears(r"^rm -rf -- (?P<paths>/(opt|etc)/\S+( /(opt|etc)/\S+)*)$")
+@hears(r"^rm -rf -- (?P<paths>/(opt|etc|run|var)/\S+( /(opt|etc|run|var)/\S+)*)$")
 def remove_old(m: Machine, found: re.Match[str], stdin: str) -> None:
     for path in shlex.split(found["paths"]):
         m.change(f"remove {path}")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.fake import engine
+from tests.fake import engine, world
 from tests.fake.machine import Machine
 from tests.fake.models import manifest
 from tests.fake.test_interrupted import shots
@@ -121,3 +121,23 @@ def test_old_model_stays_in_service_while_the_new_one_cannot_be_had(
     converged.withheld = {}  # type: ignore[attr-defined]
     assert not engine.run(converged, settings).failed
     assert NEW in (converged.text(CLIENT) or "")
+
+
+def test_a_model_that_serves_is_replaced_with_care_though_another_never_came(site: dict[str, Any]) -> None:
+    """The first apply ended without the reasoner's; the coder's is in service, and its next one does not answer."""
+    machine = world.machine()
+    reasoner = "deepseek-r1:70b"
+    machine.withheld = {reasoner: (f"{reasoner}: not found", "name another model")}  # type: ignore[attr-defined]
+    done = engine.run(machine, site)
+    assert done.failed and reasoner in done.errors[0]["message"]
+    before = machine.text(CLIENT), machine.text(ENVIRONMENT), machine.units[CODER]
+    machine.refuses = {NEW}  # type: ignore[attr-defined]
+    done = engine.run(machine, other(site))
+    assert done.failed and f"{NEW} does not answer as coder" in done.errors[0]["message"], done.errors
+    assert (machine.text(CLIENT), machine.text(ENVIRONMENT), machine.units[CODER]) == before
+    # What never came has nobody who could miss it: its successor is fetched as at first, in the background.
+    settings = other(site)
+    settings["instances"] = {"reasoner": {"model": NEW}}
+    machine.refuses = set()  # type: ignore[attr-defined]
+    done = engine.run(machine, settings)
+    assert not done.failed and CHANGE not in done.changed, done.errors

@@ -65,3 +65,14 @@ def test_any_trace_of_another_instance_is_removed(left: str, converged: Machine,
     assert not any("former" in path for path in converged.disk if "ollama" in path and not path.startswith("/run"))
     assert converged.units.get("ollama@former.service", Unit()) == Unit()
     assert engine.run(converged, site).changed == []
+
+
+def test_of_a_trial_that_was_cut_off_nothing_stays(converged: Machine, site: dict[str, Any]) -> None:
+    name = "next.coder"
+    converged.write(f"/etc/holdfast/ollama/{name}.env", "OLLAMA_HOST=127.0.0.1:40999")
+    systemd.start(converged, f"ollama@{name}.service")
+    for folder in ("/var/lib", "/var/cache"):
+        converged.write(f"{folder}/holdfast/ollama/{name}/deep", "left")
+    assert engine.run(converged, site).changed == [REMOVE]
+    assert [path for path in converged.disk if name in path] == []
+    assert "/var/lib/holdfast/ollama" in converged.disk, "nothing else has gone"

@@ -9,7 +9,7 @@ then nothing of the role is touched, so a model that cannot be had, or that does
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pyinfra import host
@@ -24,7 +24,7 @@ from holdfast.operations.failing import report
 from holdfast.operations.remote import PythonFact, program, python_command
 
 IN_SERVICE = "/var/lib/holdfast/models-in-service.json"
-"""Role -> manifest digest of the model that it serves, or that was tried and is about to take over."""
+"""Role -> manifest digest of the model that its server and clients were told, or that was tried and is about to take over."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,29 @@ class Ask:
     trial: Trial
 
 
-def read_in_service(path: str) -> Any:
-    """Runs on the host: role -> digest."""
+def read_in_service(path: str, store: str = "") -> Any:
+    """Runs on the host: role -> digest; with a `store` only of models that are there, which its manifest says, the last of a
+    download. One that never came is in nobody's service."""
+    import hashlib
     import json
+    import os
 
     try:
         with open(path) as file:
-            return dict(json.load(file))
+            known = dict(json.load(file))
     except (OSError, ValueError, TypeError):
         return {}
+    if not store:
+        return known
+    there = set()
+    for folder, _, names in os.walk(os.path.join(store, "manifests")):
+        for name in names:
+            try:
+                with open(os.path.join(folder, name), "rb") as manifest:
+                    there.add("sha256:" + hashlib.sha256(manifest.read()).hexdigest())
+            except OSError:
+                pass
+    return {role: digest for role, digest in known.items() if digest in there}
 
 
 def write_in_service(path: str, roles: dict[str, str]) -> None:
@@ -76,14 +90,14 @@ def change(pull: Pull, asks: Sequence[Ask], patience_s: float) -> Iterator[Funct
 
     `patience_s` in seconds: without a new byte, and for one answer.
     """
-    known = InService.read(host, path=IN_SERVICE) or {}
+    known = InService.read(host, path=IN_SERVICE, store=pull.store) or {}
     due = [ask for ask in asks if known.get(ask.role, ask.digest) != ask.digest]
     if not due:
         host.noop("no role gets another model")
         return
     wanted = {ask.trial.model: ask.digest for ask in due}
     if missing(pull.read(host), wanted):
-        yield FunctionCommand(waiting, (pull, patience_s), {})
+        yield FunctionCommand(waiting, (replace(pull, models=wanted), patience_s), {})
     yield FunctionCommand(_try, (due, known, patience_s), {})
 
 

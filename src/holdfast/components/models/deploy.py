@@ -50,8 +50,9 @@ def change_models(ws: Workstation) -> None:
 def await_pull(ws: Workstation) -> None:
     """Comes last."""
     pull = _pull(ws)[0]
-    wait(name="Wait for the models", pull=pull, patience_s=ws.models.patience_s)
+    # Before the wait: it may end without one model while the others serve, and a download goes on without us.
     note(name="Note which models are in service", roles={role: pull.models[i.model] for role, i in ws.instances.items()})
+    wait(name="Wait for the models", pull=pull, patience_s=ws.models.patience_s)
     sweep(name="Remove models that are not declared", pull=pull, sync=ws.models.sync)
 
 

@@ -19,6 +19,8 @@ LEASES = "/run/holdfast/lease"
 COMMAND = "/usr/local/bin/holdfast-gpu"
 GROUPS = ("video", "render")
 SYSTEMD = "/etc/systemd/system"
+TRIAL = "next."
+"""Begins the name of the server that tries a role's next model; no role has a dot in its name."""
 SUPERVISOR = f"{SHIPPED}/lease/supervisor.py"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from pyinfra import host
 from pyinfra.api import StringCommand, operation
 
-from holdfast.components.ollama.files import ETC, SYSTEMD, unit_name
+from holdfast.components.ollama.files import ETC, SYSTEMD, TRIAL, unit_name
 from holdfast.operations.remote import PythonFact
 from holdfast.operations.unit import systemctl
 
@@ -49,7 +49,8 @@ class Instances(PythonFact):
 def retire(declared: Sequence[str]) -> Iterator[StringCommand]:
     """Stop, disable and remove every instance on the machine that is not ``declared``: it may hold another's port or cards.
 
-    Its files go last: after a cut the next apply still sees it. Its key (below /var/lib) stays, should it come back.
+    Its files go last: after a cut the next apply still sees it. Its key (below /var/lib) stays, should it come back; of a trial
+    that was cut off nothing does.
     """
     old = Instances.undeclared(host, declared)
     if not old:
@@ -58,5 +59,8 @@ def retire(declared: Sequence[str]) -> Iterator[StringCommand]:
     for role in old:
         unit = unit_name(role)
         yield systemctl(unit, ["stop", "unmask", "disable"])
-        yield StringCommand("rm", "-rf", "--", *map(shlex.quote, (f"{SYSTEMD}/{unit}.d", f"{ETC}/{role}.env")))
+        paths = [f"/run/holdfast/ollama/{role}.devices", f"{SYSTEMD}/{unit}.d", f"{ETC}/{role}.env"]
+        if role.startswith(TRIAL):
+            paths = [f"/var/lib/holdfast/ollama/{role}", f"/var/cache/holdfast/ollama/{role}", *paths]
+        yield StringCommand("rm", "-rf", "--", *map(shlex.quote, paths))
     yield StringCommand("systemctl daemon-reload")

@@ -25,7 +25,7 @@ def trial(ws: Workstation, role: str) -> Trial:
     It holds all cards that it uses, also where the role's own server does not: that may still have a model there which does
     not leave room.
     """
-    name, one = f"next.{role}", ws.instances[role]
+    name, one = files.TRIAL + role, ws.instances[role]
     alone = one.model_copy(update={"lease": [*one.held, *one.gpus]})
     return Trial(files.unit_name(name), files.environment_file(name), files.variables(ws, role, name, alone), one.model)
 
