@@ -23,12 +23,30 @@ Address={at.WORKSTATION6}/64
 Gateway={at.ROUTER4}
 IPv6AcceptRA=no
 """
+COLDPLUG = "vm-coldplug.service"
 # The disk's driver alone: what else there is, udev loads from the disk. In software every module less is time.
 _INITRAMFS = "MODULES=list\n"
 _MODULES = "virtio_pci\nvirtio_blk\next4\n"
 # In place of those that run udev in the initrd, as initramfs-tools(7) lets one: with the disk's driver loaded by name, all that
 # it does there is done again from the disk. A third of a boot's time up to there, in software.
 _NO_UDEV = '#!/bin/sh\n[ "$1" = prereqs ] && echo\nexit 0\n'
+# In software only (power.SOFTWARE_WORDS masks the real one there): what a server has no device of is not asked for its events.
+_COLDPLUG = """\
+[Unit]
+Description=Coldplug the udev devices of a virtual machine
+ConditionKernelCommandLine=systemd.mask=systemd-udev-trigger.service
+DefaultDependencies=no
+Wants=systemd-udevd.service
+After=systemd-udevd-kernel.socket systemd-udevd-control.socket
+Before=sysinit.target
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=udevadm trigger --type=all --action=add --subsystem-match=pci --subsystem-match=virtio --subsystem-match=net \
+    --subsystem-match=block --subsystem-match=misc
+[Install]
+WantedBy=sysinit.target
+"""
 # In namespaces of its own, so that no mount outlives it.
 _ALONE = ["unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child=SIGKILL"]
 _CHROOT = (
@@ -74,9 +92,10 @@ def dress(tree: Path, *, env: dict[str, str], log: Path) -> None:
     (tree / "etc/fstab").write_text(f"LABEL={LABEL} / ext4 defaults,errors=remount-ro 0 1\n")
     (tree / "etc/systemd/network").mkdir(exist_ok=True)
     (tree / "etc/systemd/network/10-lan.network").write_text(_NETWORK)
+    (tree / "etc/systemd/system" / COLDPLUG).write_text(_COLDPLUG)
     small_initrd(tree)
     inside: list[str | Path] = [*_ALONE, "sh", "-c", _CHROOT, "chroot", tree]
-    run([*inside, "systemctl", "enable", "systemd-networkd"], env=env, log=log)
+    run([*inside, "systemctl", "enable", "systemd-networkd", COLDPLUG], env=env, log=log)
     for release in stale(tree):
         new = not (tree / "boot" / f"initrd.img-{release}").exists()
         run([*inside, "update-initramfs", "-c" if new else "-u", "-k", release], env=env, log=log)

@@ -32,8 +32,11 @@ KERNEL_WORDS = (
 )
 # What costs much in software and is nothing to any test; each unit of systemd's own is another half of a second.
 SPARED = (
-    # On a Debian server that has been off for long they begin at once, and compute for minutes.
-    "apt-daily.timer", "apt-daily-upgrade.timer", "e2scrub_reap.service", "getty@tty1.service",
+    # apt-daily: in a machine that has been off for long they begin at once, and compute for minutes. udev-trigger: asks hundreds
+    # of devices for their events, most of them without a driver (dress.COLDPLUG comes in its place). journald-audit switches
+    # the audit on; with audit=0, though, each login and each sudo has the kernel look for it with modprobe: a second each time.
+    "apt-daily.timer", "apt-daily-upgrade.timer", "systemd-udev-trigger.service",
+    "systemd-journald-audit.socket", "e2scrub_reap.service", "getty@tty1.service",
     "dev-hugepages.mount", "dev-mqueue.mount", "sys-kernel-debug.mount", "sys-kernel-tracing.mount", "sys-kernel-config.mount",
     "sys-fs-fuse-connections.mount", "systemd-binfmt.service", "proc-sys-fs-binfmt_misc.automount",
     "modprobe@configfs.service", "modprobe@drm.service", "modprobe@efi_pstore.service", "modprobe@fuse.service",
@@ -43,7 +46,7 @@ SPARED = (
 # no_timer_check, tsc=reliable: on a busy computer a test of the clocks fails, and that is a panic, or a slow clock.
 # show_status=error: where a unit takes long, systemd draws its moving stars many times a second.
 SOFTWARE_WORDS = (
-    "mitigations=off audit=0 lsm=lockdown,capability,landlock,yama,apparmor cryptomgr.notests no_timer_check tsc=reliable"
+    "mitigations=off lsm=lockdown,capability,landlock,yama,apparmor cryptomgr.notests no_timer_check tsc=reliable"
     " systemd.default_timeout_start_sec=600 systemd.default_device_timeout_sec=600 systemd.show_status=error"
     " module_blacklist=kvm,kvm_amd,powernow_k8,vmw_vsock_vmci_transport,vmw_vmci,psmouse,evdev,serio_raw,pcspkr,i2c_piix4"
     f",ata_piix,floppy,cfg80211 {' '.join(f'systemd.mask={unit}' for unit in SPARED)}"
