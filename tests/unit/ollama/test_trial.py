@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import sys
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.unit.ollama.test_ollama import environment, workstation
@@ -65,8 +68,9 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def tried(machine: Path) -> str:
+def tried(machine: Path, more: str = "") -> str:
     text = f"# ours\nHOME={machine}/home\nCUDA_CACHE_PATH={machine}/cache\nHOLDFAST_INSTANCE=next.test\nOLLAMA_HOST=127.0.0.1:1\n"
+    text += more
     problem = try_model("ollama@next.test.service", str(machine / "next.env"), text, "new:7b", 30)
     assert not {"home", "cache", "next.env", "pid"} & set(os.listdir(machine)), "nothing of it stays"
     said = (machine / "said").read_text().splitlines()
@@ -105,3 +109,49 @@ def test_its_environment_is_the_roles_own_but_for_what_they_cannot_share() -> No
     assert different == {"HOME", "CUDA_CACHE_PATH", "HOLDFAST_INSTANCE", "HOLDFAST_LEASE", "HOLDFAST_CONFIG"}
     assert found["HOLDFAST_LEASE"] == '"memory left"', "all that the role holds, and the cards that it uses"
     assert found.keys() == own.keys() - {"HOLDFAST_CONFIG"}, "which nobody compares with anything"
+
+
+class Others:
+    """An Ollama server with one model loaded, whose environment lies beside the trial's."""
+
+    def __init__(self, folder: Path, name: str, cards: str, lease: str) -> None:
+        told: list[Any] = []
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.say({"models": [{"name": f"{name}:1b"}]})
+
+            def do_POST(self) -> None:
+                told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                self.say({"done": True})
+
+            def say(self, what: object) -> None:
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(json.dumps(what).encode())
+
+            def log_message(self, format: str, *words: object) -> None:
+                pass
+
+        self.told = told
+        self.server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        lines = f'HOLDFAST_CARDS="{cards}"\nHOLDFAST_LEASE="{lease}"\nOLLAMA_HOST=127.0.0.1:{self.server.server_port}\n'
+        (folder / f"{name}.env").write_text(lines)
+
+
+def test_who_has_a_model_on_its_cards_and_holds_nothing_is_asked_to_unload_it(machine: Path) -> None:
+    """Two small models on one card hold nothing and never wait; a larger one in the place of one of them would find no room."""
+    (machine / "answer").write_text('200 {"done": true}')
+    left, right = "left=0000:01:00.0", "right=0000:21:00.0"
+    there = {
+        "beside": Others(machine, "beside", left, ""), "elsewhere": Others(machine, "elsewhere", right, ""),
+        "waits": Others(machine, "waits", f"{left} {right}", "left right"),
+    }  # fmt: skip
+    assert tried(machine, f'HOLDFAST_CARDS="{left}"\nHOLDFAST_LEASE="left"\n') == ""
+    for other in there.values():
+        other.server.shutdown()
+        other.server.server_close()
+    assert {name: other.told for name, other in there.items()} == {
+        "beside": [{"model": "beside:1b", "keep_alive": 0}], "elsewhere": [], "waits": [],
+    }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from holdfast.components.ollama import files
 from holdfast.operations.remote import PythonFact
@@ -23,7 +24,7 @@ def trial(ws: Workstation, role: str) -> Trial:
     """The trial of the model that ``ws`` names for ``role``; no role may have its name.
 
     It holds all cards that it uses, also where the role's own server does not: that may still have a model there which does
-    not leave room.
+    not leave room, and is then asked to unload it.
     """
     name, one = files.TRIAL + role, ws.instances[role]
     alone = one.model_copy(update={"lease": [*one.held, *one.gpus]})
@@ -37,6 +38,7 @@ def try_model(unit: str, file: str, environment: str, model: str, timeout_s: flo
     Where this is cut off, an apply removes the rest as an instance that nobody declared.
     """
     import contextlib
+    import glob
     import json
     import os
     import shutil
@@ -45,18 +47,43 @@ def try_model(unit: str, file: str, environment: str, model: str, timeout_s: flo
     import urllib.error
     import urllib.request
 
-    values = dict(line.split("=", 1) for line in environment.splitlines() if line and not line.startswith("#"))
+    def read(text: str) -> dict[str, str]:
+        pairs = (line.split("=", 1) for line in text.splitlines() if "=" in line and not line.startswith("#"))
+        return {key: value.strip('"') for key, value in pairs}
+
+    values = read(environment)
 
     def systemctl(*words: str) -> int:
         return subprocess.run(["systemctl", "--quiet", *words], capture_output=True).returncode
 
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def http(address: str, path: str, body: Any, timeout: float) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        with opener.open(urllib.request.Request(f"http://{address}/api/{path}", data), timeout=timeout) as answer:
+            return json.loads(answer.read())
+
+    def make_room() -> bool:
+        """Whoever has a model on our cards, and no lease in common with us, is asked to unload it: nothing that runs is cut, and
+        the next request loads it again. Whether anybody had."""
+        asked = False
+        for path in glob.glob(os.path.join(os.path.dirname(file), "*.env")):
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                with open(path) as text:
+                    other = read(text.read())
+                cards, leases = (set(values.get(key, "").split()) & set(other.get(key, "").split())
+                                 for key in ("HOLDFAST_CARDS", "HOLDFAST_LEASE"))  # fmt: skip
+                if path == file or not cards or leases:
+                    continue
+                for loaded in http(other["OLLAMA_HOST"], "ps", None, 10)["models"]:
+                    http(other["OLLAMA_HOST"], "generate", {"model": loaded["name"], "keep_alive": 0}, 10)
+                    asked = True
+        return asked
+
     def ask(port: int) -> str:
         body = {"model": model, "prompt": "1", "stream": False, "options": {"num_predict": 1}}
-        request = urllib.request.Request(f"http://127.0.0.1:{port}/api/generate", json.dumps(body).encode())
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with opener.open(request, timeout=timeout_s) as answer:
-                done = json.loads(answer.read())
+            done = http(f"127.0.0.1:{port}", "generate", body, timeout_s)
         except urllib.error.HTTPError as error:
             return f"HTTP {error.code} {error.read(500).decode('utf-8', 'replace')}"
         except (OSError, ValueError) as error:
@@ -85,7 +112,10 @@ def try_model(unit: str, file: str, environment: str, model: str, timeout_s: flo
             words = ["journalctl", "-u", unit, "-n", "5", "--no-pager", "-o", "cat"]
             said = subprocess.run(words, capture_output=True, text=True).stdout.strip()
             return f"its server did not start: {said}"
-        return ask(port)
+        make_room()
+        problem = ask(port)
+        # Somebody has loaded it again while we waited for our turn.
+        return ask(port) if problem and make_room() else problem
     except OSError as error:
         return str(error)
     finally:
