@@ -12,6 +12,11 @@ from holdfast.components.nvidia.signing import enrol, unsigned
 LITTLE_BOOT_MIB = 100
 
 
+def joined(*parts: str) -> str:
+    """Those of ``parts`` that say something, as one line."""
+    return "; ".join(filter(None, parts))
+
+
 def usable_gpus(machine: Machine) -> tuple[Gpu, ...]:
     """The cards that are this machine's own: not handed to a virtual machine."""
     return tuple(gpu for gpu in machine.gpus if gpu.driver != "vfio-pci")
@@ -107,27 +112,31 @@ def lacking(machine: Machine) -> str:
         )
         why = "" if following.headers or machine.prebuilt else ": its headers are not installed"
         failed = machine.failure(following.release)
-        told = f": {failed.module} {failed.version} does not build: {failed.line}" if failed else why
-        if following.hidden == machine.library != "":
+        told = f": {failed}" if failed else why
+        if unhide(machine, following):
             told = f": it hides the {following.hidden} of the packages"
         return f"kernel {following.release}, which boots next, {has}{told}"
-    return "" if following.initrd else f"kernel {following.release}, which boots next, has no initrd{cramped(machine)}"
+    if following.initrd:
+        return ""
+    return joined(f"kernel {following.release}, which boots next, has no initrd", cramped(machine))
 
 
-def unhide(kernel: Kernel) -> str:
-    """What takes away the module that hides the packages' own."""
+def unhide(machine: Machine, kernel: Kernel) -> str:
+    """What takes away ``kernel``'s module where it hides the packages' own, which the libraries need; "" elsewhere."""
+    if not kernel.hidden == machine.library != "":
+        return ""
     return f"sudo dkms remove nvidia/{kernel.module} --all (dkms status has its name; the packages' own is {kernel.hidden})"
 
 
 def cramped(machine: Machine) -> str:
-    """That /boot is full, where it is: no initrd fits, and no kernel."""
+    """That /boot is full, where it is (no initrd fits, and no kernel); "" where it is not, or that is not known."""
     free = machine.boot_free_mib
-    return "" if free is None or free >= LITTLE_BOOT_MIB else f"; /boot has {max(free, 0)} MiB left"
+    return "" if free is None or free >= LITTLE_BOOT_MIB else f"/boot has {max(free, 0)} MiB left"
 
 
 def room(machine: Machine) -> str:
     """What makes room in /boot; "" where there is enough."""
-    return "sudo apt autoremove --purge takes out old kernels (df -h /boot); " if cramped(machine) else ""
+    return "sudo apt autoremove --purge takes out old kernels (df -h /boot)" if cramped(machine) else ""
 
 
 def broken_build(machine: Machine) -> Failure | None:

@@ -11,6 +11,7 @@ from holdfast.components.nvidia.checks import (
     cramped,
     driven,
     fallen,
+    joined,
     lacking,
     misfit,
     mixed,
@@ -29,6 +30,8 @@ State = Literal[
     "next_kernel_broken", "ready",
 ]  # fmt: skip
 APPLY = "./holdfast up brings it there"
+_REBOOT = f"{APPLY}; by hand: sudo reboot"
+_RESTART = f"{APPLY} (the models' servers restart)"
 # For a container, whose kernel is not its own.
 HOST = "the machine that this one runs on has the kernel: that one needs the driver, or the reboot"
 
@@ -74,15 +77,14 @@ def classify(machine: Machine, declared: Mapping[str, str], minimum_driver: int)
     if not own and machine.withheld:
         reason = f"this container was given none of its host's cards ({', '.join(machine.withheld)}): /dev/nvidiactl is missing"
         fix = "give it the cards (/dev/nvidia* and the driver's libraries) where it is declared, or set require_gpu: false"
-        return Finding("no_gpu", "no NVIDIA GPU", reason, fix, False, missing)
+        return Finding("no_gpu", "no NVIDIA GPU", reason, fix, missing=missing)
     if not own:
+        reason = joined(*notes) or "no NVIDIA GPU on the PCI bus"
         fix = (
             "is the card seated, powered, and not handed to another machine? lspci -nn -d 10de: must list it; "
             "without one set require_gpu: false"
         )
-        return Finding(
-            "no_gpu", "no NVIDIA GPU", "; ".join(notes) or "no NVIDIA GPU on the PCI bus", fix, False, missing
-        )
+        return Finding("no_gpu", "no NVIDIA GPU", reason, fix, missing=missing)
     words = f"{', '.join(map(str, own))}; {_loaded(machine)}"
     state, reason, fix = _driver(machine, driven(machine, declared), minimum_driver)
     if machine.container and state == "needs_reboot":
@@ -126,9 +128,7 @@ def _notes(machine: Machine, state: State) -> tuple[str, ...]:
         what = ", ".join(machine.reboot_for[:5])
         out.append("a reboot is asked for" + ("" if what == "?" else f" by {what}"))
     if state == "ready" and cramped(machine):
-        out.append(
-            f"{cramped(machine).removeprefix('; ')}: the next kernel may not fit. {room(machine)}".removesuffix("; ")
-        )
+        out.append(f"{cramped(machine)}: the next kernel may not fit. {room(machine)}")
     if machine.held:
         out.append(f"on hold: {', '.join(machine.held)}")
     return tuple(out)
@@ -166,27 +166,19 @@ def _broken(machine: Machine) -> _Answer:
         where = f"for kernel {f.kernel}" if f.kernel else "for a kernel"
         reason = f"half-installed packages: {names}; {f.module} {f.version} does not build {where}: {f.line}"
         return "broken_packages", reason, f"{APPLY}; all of the log: {f.log}"
-    reason = f"half-installed packages: {names}{cramped(machine)}"
-    return "broken_packages", reason, f"{room(machine)}sudo dpkg --configure -a; {APPLY}"
+    reason = joined(f"half-installed packages: {names}", cramped(machine))
+    return "broken_packages", reason, joined(room(machine), "sudo dpkg --configure -a", APPLY)
 
 
 def _unbuilt(machine: Machine) -> _Answer:
     target = machine.target
     if machine.prebuilt or target.headers:
         failed = machine.failure(target.release)
-        what = f"{failed.module} {failed.version} does not build: {failed.line}" if failed else "none has been built"
-        reason = lacking(machine) or f"no module for kernel {target.release}: {what}"
-        return (
-            "next_kernel_broken",
-            reason,
-            f"{_unhide(machine)}{APPLY}{f'; all of the log: {failed.log}' if failed else ''}",
-        )
+        reason = lacking(machine) or f"no module for kernel {target.release}: {failed or 'none has been built'}"
+        log = f"all of the log: {failed.log}" if failed else ""
+        return "next_kernel_broken", reason, joined(unhide(machine, target), APPLY, log)
     reason = f"no module for kernel {target.release}: its headers are not installed, so none was built"
     return "needs_headers", reason, f"sudo apt install linux-headers-{target.release}; {APPLY}"
-
-
-def _unhide(machine: Machine) -> str:
-    return f"{unhide(machine.target)}; " if machine.target.hidden == machine.library != "" else ""
 
 
 def _not_loaded(machine: Machine) -> _Answer:
@@ -200,11 +192,11 @@ def _not_loaded(machine: Machine) -> _Answer:
             if unsigned(machine, following):
                 return _key(machine)
             if safe(machine):
-                return "needs_reboot", why, f"{APPLY}; by hand: sudo reboot"
-            fix = f"{room(machine)}sudo update-initramfs -c -k {machine.next_kernel}; {APPLY}"
+                return "needs_reboot", why, _REBOOT
+            fix = joined(room(machine), f"sudo update-initramfs -c -k {machine.next_kernel}", APPLY)
             return "next_kernel_broken", lacking(machine), fix
         if machine.nouveau and following is None and here.module == machine.library:
-            return "needs_reboot", why, f"{APPLY}; by hand: sudo reboot"
+            return "needs_reboot", why, _REBOOT
         return _unbuilt(machine)
     if unsigned(machine, here):
         return _key(machine)
@@ -229,20 +221,20 @@ def _is_loaded(machine: Machine, gpus: tuple[Gpu, ...]) -> _Answer:
             return "needs_reboot", f"{what}; the module is that of the machine around this container", HOST
         why = reloadable(machine)
         if not why:
-            return "needs_reload", what, f"{APPLY} (the models' servers restart)"
+            return "needs_reload", what, _RESTART
         if safe(machine) or (machine.following is None and machine.running.module == machine.library):
-            return "needs_reboot", f"{what}; {why}", f"{APPLY}; by hand: sudo reboot"
+            return "needs_reboot", f"{what}; {why}", _REBOOT
         target = machine.target
         if target.module == machine.library and unsigned(machine, target):
             return _key(machine)
-        return "next_kernel_broken", f"{what}; {lacking(machine) or why}", f"{_unhide(machine)}{APPLY}"
+        return "next_kernel_broken", f"{what}; {lacking(machine) or why}", joined(unhide(machine, target), APPLY)
     if machine.nouveau and any(gpu.driver == "nouveau" for gpu in machine.gpus):
-        return "needs_reboot", "nouveau holds a card beside the driver", f"{APPLY}; by hand: sudo reboot"
+        return "needs_reboot", "nouveau holds a card beside the driver", _REBOOT
     wrong = next(filter(None, (misfit(gpu, machine.kind_loaded) for gpu in gpus)), "")
     if wrong and machine.uvm:
         why = reloadable(machine)
-        what = f"{wrong}; they are loaded, and the {machine.kind} ones are installed{f'; {why}' if why else ''}"
-        return ("needs_reboot" if why else "needs_reload"), what, f"{APPLY} (the models' servers restart)"
+        what = joined(f"{wrong}; they are loaded, and the {machine.kind} ones are installed", why)
+        return ("needs_reboot" if why else "needs_reload"), what, _RESTART
     if not machine.uvm:
         return "needs_reload", "nvidia-uvm is not loaded", f"{APPLY}; sudo modprobe nvidia-uvm"
     broken = lacking(machine)
@@ -251,5 +243,6 @@ def _is_loaded(machine: Machine, gpus: tuple[Gpu, ...]) -> _Answer:
         broken = f"kernel {following.release}, which boots next, will refuse the module: its key is not enrolled"
         return "next_kernel_broken", broken, enrol(machine)
     if broken:
-        return "next_kernel_broken", f"the driver works now; {broken}", f"{room(machine)}{_unhide(machine)}{APPLY}"
+        fix = joined(room(machine), unhide(machine, machine.target), APPLY)
+        return "next_kernel_broken", f"the driver works now; {broken}", fix
     return "ready", f"driver {machine.module} is loaded and matches", ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from holdfast.components.nvidia.checks import broken_build, cramped, lacking, room, unhide
+from holdfast.components.nvidia.checks import broken_build, cramped, joined, lacking, room, unhide
 from holdfast.components.nvidia.classify import Finding
 from holdfast.components.nvidia.machine import DKMS, Failure, Machine, branch
 from holdfast.components.nvidia.packages import Choice, Want, choose, foreign, missing, superseded
@@ -114,8 +114,8 @@ def _modules(machine: Machine, choice: Choice, found: Finding, taken: Taken) -> 
     if target.module == machine.library or (found.works and machine.following is None):
         return None
     why = lacking(machine) or f"no module for kernel {name}"
-    if target.hidden == machine.library != "":
-        return Stop("next_kernel_broken", why, f"{unhide(target)}; {SAME}")
+    if removal := unhide(machine, target):
+        return Stop("next_kernel_broken", why, f"{removal}; {SAME}")
     again = [step for step in taken if isinstance(step, Install) and step.refresh]
     if machine.prebuilt:
         if again:
@@ -146,8 +146,8 @@ def _image(machine: Machine, taken: Taken) -> Step | None:
         fix = f"on the machine: sudo update-initramfs -c -k {following.release} says why; is /boot full (df -h /boot)? {SAME}"
         return Stop(
             "next_kernel_broken",
-            f"kernel {following.release}, which boots next, gets no initrd{cramped(machine)}",
-            f"{room(machine)}{fix}",
+            joined(f"kernel {following.release}, which boots next, gets no initrd", cramped(machine)),
+            joined(room(machine), fix),
         )
     why = "its initrd would load nouveau" if stale else "it has no initrd"
     return Image(f"kernel {following.release} boots next: {why}", following.release)
@@ -161,7 +161,8 @@ def _repair(machine: Machine, found: Finding, taken: Taken) -> Step:
         return Repair(f"{', '.join(names)} cannot be set up: taken out again", names, failed)
     if not repairs:
         return Repair(f"half-installed packages: {', '.join(machine.broken_packages[:5])}")
-    return Stop(found.state, found.reason, f"{room(machine)}on the machine: sudo dpkg --configure -a says why; {SAME}")
+    fix = joined(room(machine), "on the machine: sudo dpkg --configure -a says why", SAME)
+    return Stop(found.state, found.reason, fix)
 
 
 def culprits(machine: Machine) -> tuple[str, ...]:

@@ -88,6 +88,9 @@ class Failure:
     line: str
     log: str = ""
 
+    def __str__(self) -> str:
+        return f"{self.module} {self.version} does not build: {self.line}"
+
 
 @dataclass(frozen=True)
 class Key:

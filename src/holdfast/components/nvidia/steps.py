@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from holdfast.components.nvidia.checks import lacking, room, safe
+from holdfast.components.nvidia.checks import joined, lacking, room, safe
 from holdfast.components.nvidia.classify import HOST, Finding, State, classify
 from holdfast.components.nvidia.machine import Failure, Machine
 from holdfast.components.nvidia.packages import Choice, Want
@@ -191,7 +191,7 @@ def _reboot(machine: Machine, want: Want, taken: Taken, why: str, busy: str) -> 
         return Stop(
             "next_kernel_broken",
             f"{why}; but a reboot would not help: {lacking(machine) or 'dpkg is not done'}",
-            f"{room(machine)}sudo dpkg --configure -a; {SAME}",
+            joined(room(machine), "sudo dpkg --configure -a", SAME),
         )
     if want.here:
         return Stop("needs_reboot", f"{why}; this computer cannot reboot and go on", f"reboot, {SAME}", code=3)
