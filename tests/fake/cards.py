@@ -103,6 +103,8 @@ def key(m: Machine, path: str, url: str, fingerprint: str) -> bool:
 
 @runs(read_limits)
 def limits(m: Machine, query: str) -> Any:
+    if not m.module or m.module != m.library:
+        return {"cards": {}, "problem": "Failed to initialize NVML: Driver/library version mismatch"}
     return {"cards": {at: [m.driver.watts.get(at, 350.0), 100.0, 366.0, 350.0] for at in m.cards}, "problem": ""}
 
 
@@ -213,7 +215,7 @@ def reload(m: Machine, found: re.Match[str], stdin: str) -> None:
     if not failed:
         if exchange:
             m.change("unload")
-            m.module = ""
+            m.module, m.driver.watts = "", {}
         try:
             loads(m)
         except Failed as error:
@@ -253,19 +255,26 @@ def reboots(m: Machine, found: re.Match[str], stdin: str) -> None:
         stop(m, name)
     now = m.driver.kernels[m.driver.kernel]
     m.module = now["module"] if now["current"] and not m.driver.refuses else ""
+    m.driver.watts = {}
     m.cards = dict.fromkeys(m.cards, "nvidia" if m.module else "nouveau" if not now["current"] else "")
     for name, unit in list(m.units.items()):
         if unit.enabled:
             start(m, name)
+            if name == "holdfast-nvidia-power.service":
+                caps(m)
+
+
+def caps(m: Machine) -> None:
+    text = m.text("/etc/systemd/system/holdfast-nvidia-power.service") or ""
+    for at, watts in re.findall(r"-i (\S+) -pl (\d+)", text):
+        if m.module and not m.driver.deaf:
+            m.driver.watts[at] = float(watts)
 
 
 @hears(r"^set -e; .*systemctl restart holdfast-nvidia-power\.service", first=True)
 def power(m: Machine, found: re.Match[str], stdin: str) -> None:
-    text = m.text("/etc/systemd/system/holdfast-nvidia-power.service") or ""
     m.change("set power limits")
-    for at, watts in re.findall(r"-i (\S+) -pl (\d+)", text):
-        if not m.driver.deaf:
-            m.driver.watts[at] = float(watts)
+    caps(m)
     m.units["holdfast-nvidia-power.service"] = replace(
         m.units.get("holdfast-nvidia-power.service", Unit()), enabled=True, state="active"
     )

@@ -134,6 +134,32 @@ def test_power_is_capped_and_read_back_also_after_a_reboot(required: dict[str, A
     assert done.failed and done.errors[0]["allowed"] == "100 to 366 W"
 
 
+def test_a_cap_that_a_reload_loses_is_set_again_in_the_same_apply(required: dict[str, Any]) -> None:
+    settings = {**required, "nvidia": {"power_limit_w": {"left": 280}}}
+    m = driven(settings)
+    m.library = "550.200.01"
+    m.driver.kernels[KERNEL] = {**m.driver.kernels[KERNEL], "module": m.library}
+    # Until then nvidia-smi says nothing but that versions differ: no reason to stop.
+    plan = engine.run(m, settings, dry=True)
+    assert {USE, "NVIDIA | Cap the cards' power"} <= set(plan.planned)
+    assert not [event for event in plan.events if event["event"] == "stop"]
+    done = engine.run(m, settings)
+    assert not done.failed and m.driver.boots == 1 and m.driver.watts == {world.LEFT: 280.0}
+    assert engine.run(m, settings).changed == []
+
+
+def test_a_cap_for_cards_that_are_not_required_and_not_there_is_told_and_left(site: dict[str, Any]) -> None:
+    settings = {**site, "nvidia": {"source": "none", "power_limit_w": {"left": 280}}}
+    for m in (bare(python=True), world.machine()):
+        done = engine.run(m, settings)
+        assert not done.failed, done.errors
+        assert "the cards' power is not capped" in notes(done)
+        again = engine.run(m, settings, dry=True)
+        assert again.planned == [] and not [event for event in again.events if event["event"] == "stop"]
+    done = engine.run(bare(python=True), {**settings, "require_gpu": True})
+    assert done.failed
+
+
 def test_always_on_and_back(required: dict[str, Any], site: dict[str, Any], converged: Machine) -> None:
     path = "/etc/systemd/sleep.conf.d/holdfast.conf"
     assert path not in converged.disk

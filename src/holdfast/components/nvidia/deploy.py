@@ -55,7 +55,7 @@ def nvidia(ws: Workstation) -> None:
     # From here on after the reboot, if there was one.
     persistence(name="Run nvidia-persistenced", config=files.persistence_config())
     limits = {ws.addresses[name]: watts for name, watts in options.power_limit_w.items()}
-    capped(name="Cap the cards' power", limits=limits)
+    capped(name="Cap the cards' power", limits=limits, want=asked)
     usable(
         name="Check the NVIDIA GPUs and their driver",
         gpus=ws.addresses,

@@ -10,7 +10,11 @@ from pyinfra.api import FunctionCommand, StringCommand, operation
 
 from holdfast.components.nvidia import files
 from holdfast.components.nvidia.facts import LATER, NvidiaState
+from holdfast.components.nvidia.installing import to_install
+from holdfast.components.nvidia.packages import Want
+from holdfast.components.nvidia.steps import Stop, look, to_use
 from holdfast.errors import HoldfastError
+from holdfast.operations.events import emit
 from holdfast.operations.failing import fail, report
 from holdfast.operations.place import Paths, differing, writing
 from holdfast.operations.remote import PythonFact
@@ -64,8 +68,9 @@ class Limits(PythonFact):
 
 
 @operation()
-def capped(limits: Mapping[str, int]) -> Iterator[StringCommand | FunctionCommand]:
-    """Each card of ``limits`` (PCI address -> watts) draws no more than that, now and after each boot."""
+def capped(limits: Mapping[str, int], want: Want) -> Iterator[StringCommand | FunctionCommand]:
+    """Each card of ``limits`` (PCI address -> watts) draws no more than that, now and after each boot. Where cards are not
+    required (``want``) and no driver is in use, it is told and left."""
     machine = NvidiaState.recent(host)
     entries = files.power(limits)
     if machine is None:
@@ -82,8 +87,17 @@ def capped(limits: Mapping[str, int]) -> Iterator[StringCommand | FunctionComman
         yield StringCommand("systemctl daemon-reload")
         yield StringCommand(_DEFAULTS)
         return
-    if not machine.module and not host.state.is_executing:
-        yield StringCommand("true")  # a plan in which the driver is yet to come
+    step = None if host.state.is_executing else to_install(machine, want, ()) or to_use(machine, want, ())
+    if isinstance(step, Stop):
+        host.noop("known once the driver is in use")
+        return
+    if step is not None:
+        yield StringCommand("true")  # a plan in which the driver is yet to come, or to be loaded anew, which loses a cap
+        return
+    if (machine.module != machine.library or not machine.module) and not want.required:
+        words = f"the cards' power is not capped: {look(machine, want).reason}"
+        emit("note", host=host.name, message=f"nvidia: {words}")
+        host.noop(words)
         return
     found = (Limits.read(host, query=_QUERY) if machine.module else None) or _silent("no driver is loaded")
     problem = unsettable(limits, found)
