@@ -14,6 +14,7 @@ from holdfast.components.nvidia.facts import from_json
 from holdfast.components.nvidia.installing import refusal
 from holdfast.components.nvidia.options import Options
 from holdfast.components.nvidia.packages import Want
+from holdfast.components.nvidia.steps import SAME
 from holdfast.components.nvidia.together import driver_set
 from holdfast.errors import HoldfastError
 
@@ -24,11 +25,11 @@ def told(recorded: Mapping[str, Any], declared: Mapping[str, str], want: Want) -
     machine = from_json(recorded)
     found = classify(machine, declared, want.minimum)
     wrong = findings(machine, declared, want.minimum)
-    stop = refusal(machine, want) if wrong and not found.works else None
-    if stop is not None and found.state not in ("ready", "no_gpu"):
+    stop = refusal(machine, want) if wrong and found.state not in ("ready", "no_gpu") else None
+    if stop is not None:
         # Where `up` would stop, it is no way out: what it would say is.
         why = stop.why if found.reason in stop.why else f"{found.reason}; {stop.why}"
-        wrong[-1] = (f"{found.state}: {why}", stop.fix)
+        wrong[-1] = (f"{found.state}: {why}", stop.fix.replace(SAME, "then ./holdfast up"))
     kernels = {"running": machine.kernel, "next": machine.next_kernel}
     return {
         "state": found.state, "words": found.words, "reason": found.reason, "usable": found.usable,

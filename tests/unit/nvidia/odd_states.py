@@ -183,6 +183,14 @@ ODD: dict[str, tuple[Files, dict[str, str], str, str, str]] = {
         {**WORKS, **dpkg(package("nvidia-kernel-dkms", V, "hold ok half-configured"), *there(*OWN[2:]))}, {},
         "broken_packages", "half-installed packages: nvidia-kernel-dkms", "dpkg --configure -a",
     ),
+    "the modules for the next kernel are on hold": (
+        {**CARDS, **ubuntu(), **boot(OLD), **boot(NEW), **library(N, ""), **loaded(N, OPEN),
+         **module(OLD, N, "kernel/nvidia-580srv-open/nvidia.ko"),
+         **dpkg(package("linux-modules-nvidia-580-server-open-generic", N, "hold ok installed"),
+                *there("nvidia-headless-no-dkms-580-server-open", "nvidia-utils-580-server"))}, {},
+        "next_kernel_broken", "linux-modules-nvidia-580-server-open-generic is on hold",
+        "sudo apt-mark unhold linux-modules-nvidia-580-server-open-generic; then ./holdfast up",
+    ),
     "an empty initrd": (
         {**WORKS, **boot(NEW), **module(NEW, V), **headers(NEW), f"boot/initrd.img-{NEW}": "", "boot.free_mib": "3"}, {},
         "next_kernel_broken", "has no initrd; /boot has 3 MiB left", "apt autoremove --purge",

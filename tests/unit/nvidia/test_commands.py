@@ -143,3 +143,15 @@ def test_power_limits_that_can_be_set_and_those_that_cannot() -> None:
         problem = unsettable({at: watts}, found)
         assert problem and at in problem.message and words in problem.allowed
     assert unsettable({}, {"problem": "No devices were found", "cards": {}})
+
+
+@pytest.mark.parametrize("tool", ["update-initramfs", "dracut"])
+def test_the_initrd_is_made_by_what_the_machine_has(tmp_path: Path, tool: str) -> None:
+    """Ubuntu 26.04 may have dracut in initramfs-tools' place."""
+    (tmp_path / tool).write_text(f'#!/bin/sh\necho "$0 $*" > {tmp_path}/said\n')
+    (tmp_path / tool).chmod(0o755)
+    for name in ("sh", "grep", "head", "tail"):
+        os.symlink(f"/bin/{name}", tmp_path / name)
+    subprocess.run(["/bin/sh", "-c", commands.line(Image("w", "6.99.0-none"))], env={"PATH": str(tmp_path)}, check=True)
+    words = "-c -k 6.99.0-none" if tool == "update-initramfs" else "--force /boot/initrd.img-6.99.0-none 6.99.0-none"
+    assert (tmp_path / "said").read_text() == f"{tmp_path}/{tool} {words}\n"

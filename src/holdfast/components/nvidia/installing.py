@@ -7,9 +7,10 @@ has no initrd and boots next all the same. So what cannot be built is taken out 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from holdfast.components.nvidia.checks import broken_build, cramped, joined, lacking, room, unhide
-from holdfast.components.nvidia.classify import Finding
+from holdfast.components.nvidia.classify import Finding, State
 from holdfast.components.nvidia.machine import DKMS, Failure, Machine, branch
 from holdfast.components.nvidia.packages import Choice, Want, choose, foreign, missing, superseded
 from holdfast.components.nvidia.steps import (
@@ -81,13 +82,8 @@ def _packages(machine: Machine, want: Want, choice: Choice, found: Finding, take
         return stop(found, want) if found.state == "absent" else None
     gone = superseded(machine, choice) if lack else []
     todo = tuple(lack or choice.packages)
-    held = sorted({*todo, *gone} & set(machine.held))
-    if held:
-        return Stop(
-            found.state,
-            f"{', '.join(held)} is on hold, and {choice} needs it changed",
-            f"sudo apt-mark unhold {' '.join(held)}; {SAME}",
-        )
+    if held := _held(machine, [*todo, *gone], found.state, str(choice)):
+        return held
     if took(taken, Install):
         return Stop(
             found.state,
@@ -95,6 +91,13 @@ def _packages(machine: Machine, want: Want, choice: Choice, found: Finding, take
             f"on the machine: apt-cache policy {lack[0]}; {SAME}",
         )
     return Install(found.reason if found.state == "absent" else f"{choice}", choice, todo, tuple(gone))
+
+
+def _held(machine: Machine, names: Sequence[str], state: State, needs: str) -> Stop | None:
+    """apt changes nothing that is on hold, and fails."""
+    held = sorted({*names} & {*machine.held})
+    why = f"{', '.join(held)} is on hold, and {needs} needs it changed"
+    return Stop(state, why, f"sudo apt-mark unhold {' '.join(held)}; {SAME}") if held else None
 
 
 def _unmix(machine: Machine, choice: Choice) -> str:
@@ -121,7 +124,8 @@ def _modules(machine: Machine, choice: Choice, found: Finding, taken: Taken) -> 
         if again:
             fix = f"wait until your distribution has it (apt-cache policy {choice.packages[0]}), or boot an older kernel; {SAME}"
             return Stop("next_kernel_broken", why, fix)
-        return Install(why, choice, choice.packages, refresh=True)
+        held = _held(machine, choice.packages, "next_kernel_broken", f"kernel {name}, which boots next and has no module,")
+        return held or Install(why, choice, choice.packages, refresh=True)
     if not target.headers:
         if again:
             fix = f"bring the kernel up to date: sudo apt update && sudo apt full-upgrade; reboot; {SAME}"
