@@ -152,7 +152,8 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         if given.verb == "prefer":
-            roles = sorted(n[:-4] for n in os.listdir(given.roles) if n.endswith(".env"))
+            # Not the trial of a role's next model, "next.ROLE": it is gone in a moment.
+            roles = sorted(n[:-4] for n in os.listdir(given.roles) if n.endswith(".env") and "." not in n[:-4])
             print(prefer(given.directory, roles, given.role, given.seconds))
             return 0
         found, preferred = resources(given.directory), preference.read(given.directory)

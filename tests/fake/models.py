@@ -85,8 +85,11 @@ def in_service(m: Machine, path: str, store: str = "") -> Any:
 
 
 @runs(write_in_service)
-def note(m: Machine, path: str, roles: dict[str, str]) -> None:
+def note(m: Machine, path: str, roles: dict[str, str]) -> str:
+    if getattr(m, "full", False):
+        return f"{path}: No space left on device"
     m.write(path, json.dumps(roles))
+    return ""
 
 
 @runs(try_model)

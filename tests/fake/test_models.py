@@ -141,3 +141,13 @@ def test_a_model_that_serves_is_replaced_with_care_though_another_never_came(sit
     machine.refuses = set()  # type: ignore[attr-defined]
     done = engine.run(machine, settings)
     assert not done.failed and CHANGE not in done.changed, done.errors
+
+
+def test_a_full_disk_is_named_where_it_is_noted_what_serves(converged: Machine, site: dict[str, Any]) -> None:
+    env = converged.text(ENVIRONMENT)
+    converged.full = True  # type: ignore[attr-defined]
+    done = engine.run(converged, other(site))
+    assert done.failed and "No space left" in done.errors[0]["message"] and "df -h /var" in done.errors[0]["fix"], done.errors
+    assert converged.text(ENVIRONMENT) == env
+    converged.full = False  # type: ignore[attr-defined]
+    assert not engine.run(converged, other(site)).failed

@@ -19,6 +19,7 @@ def run(directory: Path, *words: str) -> int:
     roles.mkdir(exist_ok=True)
     for role in ("coder", "reasoner"):
         (roles / f"{role}.env").touch()
+    (roles / "next.coder.env").touch()  # on trial
     return gpu.main(["--directory", str(directory), "--roles", str(roles), *words])
 
 
@@ -58,7 +59,7 @@ def test_prefer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert preference.read(str(tmp_path))[0] == "reasoner" and preference.read(str(tmp_path))[1] > 7000
     assert run(tmp_path, "prefer", "none") == 0 and preference.read(str(tmp_path)) == ("", 0.0)
     assert run(tmp_path, "prefer", "painter") == 1
-    assert "no instance 'painter'; there are: coder, reasoner" in capsys.readouterr().err
+    assert "no instance 'painter'; there are: coder, reasoner, and" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["30", "", "0m", "-1m", "8d", "1e9m", "m"])

@@ -70,9 +70,13 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def tried(machine: Path, more: str = "") -> str:
     text = f"# ours\nHOME={machine}/home\nCUDA_CACHE_PATH={machine}/cache\nHOLDFAST_INSTANCE=next.test\nOLLAMA_HOST=127.0.0.1:1\n"
-    text += more
+    text += f"HOLDFAST_LEASE_DIR={machine}/lease\n{more}"
+    for name in ("next.test", "test"):
+        (machine / "lease" / "left.queue").mkdir(parents=True, exist_ok=True)
+        (machine / "lease" / "left.queue" / name).touch()
     problem = try_model("ollama@next.test.service", str(machine / "next.env"), text, "new:7b", 30)
     assert not {"home", "cache", "next.env", "pid"} & set(os.listdir(machine)), "nothing of it stays"
+    assert os.listdir(machine / "lease" / "left.queue") == ["test"], "nor its place in a queue"
     said = (machine / "said").read_text().splitlines()
     assert [line.split()[0] for line in said] == ["stop", "reset-failed", "daemon-reload", "start", "stop", "reset-failed"]
     seen = last_of_each((machine / "seen.env").read_text())

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pyinfra import host
-from pyinfra.api import FunctionCommand, StringCommand, operation
+from pyinfra.api import FunctionCommand, operation
 
 from holdfast.components.models.facts import missing
 from holdfast.components.models.operations import Pull, waiting
@@ -21,7 +21,7 @@ from holdfast.components.ollama.trial import Trial, Tried
 from holdfast.errors import HoldfastError
 from holdfast.operations.events import emit
 from holdfast.operations.failing import report
-from holdfast.operations.remote import PythonFact, program, python_command
+from holdfast.operations.remote import PythonFact
 
 IN_SERVICE = "/var/lib/holdfast/models-in-service.json"
 """Role -> manifest digest of the model that its server and clients were told, or that was tried and is about to take over."""
@@ -61,15 +61,19 @@ def read_in_service(path: str, store: str = "") -> Any:
     return {role: digest for role, digest in known.items() if digest in there}
 
 
-def write_in_service(path: str, roles: dict[str, str]) -> None:
-    """Runs on the host: `roles` is what read_in_service finds from now on."""
+def write_in_service(path: str, roles: dict[str, str]) -> str:
+    """Runs on the host: `roles` is what read_in_service finds from now on. Returns the error, or ""."""
     import json
     import os
 
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path + ".new", "w") as file:
-        json.dump(roles, file)
-    os.replace(path + ".new", path)
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path + ".new", "w") as file:
+            json.dump(roles, file)
+        os.replace(path + ".new", path)
+    except OSError as error:
+        return f"{error.filename or path}: {error.strerror}"
+    return ""
 
 
 class InService(PythonFact):
@@ -102,12 +106,20 @@ def change(pull: Pull, asks: Sequence[Ask], patience_s: float) -> Iterator[Funct
 
 
 @operation()
-def note(roles: Mapping[str, str]) -> Iterator[StringCommand]:
+def note(roles: Mapping[str, str]) -> Iterator[FunctionCommand]:
     """Keep which models (role -> digest) are in service now."""
     if (InService.read(host, path=IN_SERVICE) or {}) == dict(roles):
         host.noop("known")
         return
-    yield python_command(program(write_in_service, path=IN_SERVICE, roles=dict(roles)))
+    yield FunctionCommand(_note, (roles,), {})
+
+
+def _note(state: Any, host: Any, roles: Mapping[str, str]) -> bool:
+    problem = Noted.read(host, path=IN_SERVICE, roles=dict(roles))
+    if problem:
+        message = f"cannot note which models are in service: {problem}"
+        report(host, HoldfastError(message, where=host.name, fix="make room there (df -h /var/lib/holdfast), then apply again"))
+    return not problem
 
 
 def _try(state: Any, host: Any, due: Sequence[Ask], known: Mapping[str, str], patience_s: float) -> bool:
@@ -125,5 +137,6 @@ def _try(state: Any, host: Any, due: Sequence[Ask], known: Mapping[str, str], pa
             return False
         # At once: an apply that is cut off after this need not try it again.
         known = {**known, ask.role: ask.digest}
-        Noted.read(host, path=IN_SERVICE, roles=known)
+        if not _note(state, host, known):
+            return False
     return True

@@ -93,7 +93,9 @@ def try_model(unit: str, file: str, environment: str, model: str, timeout_s: flo
     def clean() -> None:
         systemctl("stop", unit)
         systemctl("reset-failed", unit)
-        for path in (file, f"/run/holdfast/ollama/{values['HOLDFAST_INSTANCE']}.devices"):
+        name = values["HOLDFAST_INSTANCE"]
+        places = glob.glob(f"{values.get('HOLDFAST_LEASE_DIR')}/*.queue/{name}")
+        for path in (file, f"/run/holdfast/ollama/{name}.devices", *places):
             with contextlib.suppress(OSError):
                 os.unlink(path)
         for path in (values["HOME"], values["CUDA_CACHE_PATH"]):
