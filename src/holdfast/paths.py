@@ -18,8 +18,14 @@ SHIPPED = "/usr/local/lib/holdfast/holdfast_onhost"
 def hosts_file() -> Path:
     """hosts.yml of this checkout; $HOLDFAST_HOSTS names another one, from where the person stands (the shim says where)."""
     named = os.environ.get("HOLDFAST_HOSTS", "")
-    # Not resolved: /dev/stdin and links stay what they are. "~" comes from where no shell has read the variable.
-    return Path(os.environ.get("HOLDFAST_CWD") or Path.cwd(), os.path.expanduser(named)) if named else ROOT / "hosts.yml"
+    # "~" comes from where no shell has read the variable.
+    return from_there(os.path.expanduser(named)) if named else ROOT / "hosts.yml"
+
+
+def from_there(named: str | Path) -> Path:
+    """A file as the person named it, from where she stands (the shim says where). Not resolved: /dev/stdin and links stay
+    what they are."""
+    return Path(os.environ.get("HOLDFAST_CWD") or Path.cwd(), named)
 
 
 def _xdg(variable: str, fallback: str) -> Path:

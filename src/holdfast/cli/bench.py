@@ -18,7 +18,7 @@ from holdfast.cli.outcome import Outcome
 from holdfast.cli.parser import add_host
 from holdfast.cli.show import Shown
 from holdfast.errors import HoldfastError
-from holdfast.paths import state_dir
+from holdfast.paths import from_there, state_dir
 from holdfast.settings import fitting
 from holdfast.settings.workstation import Workstation
 
@@ -54,7 +54,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--instance", action="append", default=[], metavar="ROLE", help="only this one (may be repeated)"
     )
     parser.add_argument("--hand-overs", type=int, default=3, metavar="N", help="of each direction (3); 0: none")
-    parser.add_argument("--out", type=Path, metavar="FILE.svg", help="where the plot goes (the state folder)")
+    parser.add_argument("--out", type=from_there, metavar="FILE.svg", help="where the plot goes (the state folder)")
     parser.add_argument("--force", action="store_true", help="also while an answer is in the making")
     parser.add_argument(
         "--compare", type=int, nargs="?", const=ROUNDS, default=0, metavar="N",

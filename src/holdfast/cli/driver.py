@@ -60,7 +60,10 @@ def replay(file: Path) -> dict[str, Any]:
     fix = "./holdfast status HOST --json > FILE records one"
     try:
         document = json.loads(file.read_text("utf-8"))
-        inner = document.get("nvidia", document)
+        inner = document.get("nvidia", document) if isinstance(document, dict) else None
+        if not isinstance(inner, dict):
+            # null: the machine had no python3 when it was asked.
+            raise ValueError("it holds no facts of a machine's cards and driver")
         return told(inner.get("recorded", inner), {}, Want(minimum=Options().minimum_driver))
     except OSError as error:
         raise HoldfastError(f"--facts {file}: {error.strerror}", fix=fix, code=2) from None

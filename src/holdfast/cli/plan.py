@@ -7,7 +7,6 @@ import difflib
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from holdfast.apply import run as runner
@@ -21,6 +20,7 @@ from holdfast.cli.telling import printing
 from holdfast.cli.up import log_of
 from holdfast.errors import STOPS, HoldfastError
 from holdfast.fit import CARDS
+from holdfast.paths import from_there
 from holdfast.settings import fitting
 from holdfast.settings.fitting import Asked, FitError
 
@@ -47,7 +47,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     hosts.add_set(parser)
     alone = parser.add_mutually_exclusive_group()
     alone.add_argument("--profile", metavar="PROFILE", help="no machine: do the models of this hardware profile fit?")
-    alone.add_argument("--gguf", metavar="FILE", type=Path, help="no machine: does the model in this file fit?")
+    alone.add_argument("--gguf", metavar="FILE", type=from_there, help="no machine: does the model in this file fit?")
     parser.add_argument(
         "--card", action="append", default=[], metavar="[NAME=]KIND", dest="cards",
         help=f"with --profile or --gguf: the kind of card, {', '.join(list(CARDS)[8:12])} … (may be repeated)",

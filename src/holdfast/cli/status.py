@@ -26,6 +26,7 @@ from holdfast.components.models.files import UNIT
 from holdfast.components.models.operations import progress as transfer
 from holdfast.components.models.operations import reason, verdict
 from holdfast.errors import HoldfastError
+from holdfast.paths import from_there
 from holdfast.settings.workstation import Workstation
 
 ABOUT = """\
@@ -53,7 +54,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, progress: Shown) -> Outcome:
     if args.facts:
-        return replayed(Path(args.facts))
+        return replayed(from_there(args.facts))
     ws = hosts.settings(hosts.chosen(args.host))
     ask = Asker(progress)
     with progress.phase("look"):

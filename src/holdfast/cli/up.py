@@ -16,7 +16,7 @@ from holdfast.cli.password import Asker
 from holdfast.cli.pci import has_nvidia
 from holdfast.cli.show import Shown
 from holdfast.errors import HoldfastError
-from holdfast.paths import hosts_file, state_dir
+from holdfast.paths import from_there, hosts_file, state_dir
 from holdfast.settings.inventory import groups
 from holdfast.settings.workstation import Workstation
 
@@ -127,7 +127,7 @@ def model_files(pairs: list[str]) -> dict[str, Path] | None:
     known = [role.name for role in ROLES]
     for pair in pairs:
         role, equals, file = pair.partition("=")
-        path = Path(os.environ.get("HOLDFAST_CWD") or ".", file).resolve()
+        path = from_there(file).resolve()
         if not equals or not role:
             raise HoldfastError(f"--model {pair!r:.80}", allowed="ROLE=FILE.gguf", fix="--model coder=my.gguf", code=2)
         if not path.is_file():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import types
 import typing
 from typing import Any
 
@@ -66,6 +67,9 @@ def _limits(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:
             here, metadata, examples = field.annotation, list(field.metadata), list(field.examples or [])
         else:
             here, metadata, examples = next(iter(typing.get_args(here)[-1:]), None), [], []
+    here, metadata = _plain(here, metadata)
+    if typing.get_origin(here) is dict:
+        return f"keys with values{f', for example {examples[0]}' if examples else ''}"
     if typing.get_origin(here) is typing.Literal:
         return "one of " + ", ".join(repr(choice) for choice in typing.get_args(here))
     low = next((m.ge for m in metadata if hasattr(m, "ge")), None)
@@ -78,8 +82,19 @@ def _limits(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     words = names.get(here, "") if isinstance(here, type) else ""
     if low is not None and high is not None:
-        return f"{words} from {low} to {high}"
+        return f"{words} from {low} to {high}".lstrip()
     return words
+
+
+def _plain(annotation: Any, metadata: list[Any]) -> tuple[Any, list[Any]]:
+    """Without "or nothing", and without Annotated, whose limits join ``metadata``."""
+    some = [kind for kind in typing.get_args(annotation) if kind is not type(None)]
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType) and len(some) == 1:
+        return _plain(some[0], metadata)
+    if typing.get_origin(annotation) is typing.Annotated:
+        more = [m for given in annotation.__metadata__ for m in getattr(given, "metadata", [given])]
+        return _plain(some[0], [*metadata, *more])
+    return annotation, metadata
 
 
 def _known_keys(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:

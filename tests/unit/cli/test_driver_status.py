@@ -53,3 +53,28 @@ def test_what_is_no_recording_is_one_clear_error(text: str, tmp_path: Path, caps
 def test_a_file_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["status", "--facts", str(tmp_path / "none.json")]) == 2
     assert "No such file" in capsys.readouterr().err
+
+
+def test_a_file_is_meant_from_where_the_person_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The shim goes to the checkout, and says where it was called."""
+    recorded(tmp_path, READY)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setenv("HOLDFAST_CWD", str(tmp_path))
+    assert run(["status", "--facts", "facts.json"]) == 0
+    assert run(["plan", "--gguf", "facts.json", "--card", "rtx-3090"]) == 1, "it is there, and no GGUF file"
+    said = capsys.readouterr().err
+    assert "No such file" not in said and str(tmp_path / "facts.json") in said, said
+
+
+def test_a_machine_that_could_not_be_read_yet_is_told_as_that(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "facts.json"
+    for text in ("null", '{"host": "bare", "nvidia": null}'):
+        file.write_text(text)
+        assert run(["status", "--facts", str(file)]) == 2
+        said = capsys.readouterr().err
+        assert "holds no facts of a machine's cards and driver" in said and "NoneType" not in said

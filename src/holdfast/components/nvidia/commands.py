@@ -57,7 +57,8 @@ def line(step: Step, wait_s: int = 600) -> str:
         # -u renews one that is there, -c makes one that is not.
         return _told(
             f"if ! command -v update-initramfs >/dev/null; then dracut --force /boot/initrd.img-{kernel} {kernel}; "
-            f"elif [ -e /boot/initrd.img-{kernel} ]; then update-initramfs -u -k {kernel}; else update-initramfs -c -k {kernel}; fi"
+            f"elif [ -e /boot/initrd.img-{kernel} ]; then update-initramfs -u -k {kernel}; "
+            f"else update-initramfs -c -k {kernel}; fi"
         )
     if isinstance(step, Load):
         return f"{_stop_units((), _SERVERS)}; modprobe nvidia-uvm && free=yes || free=no; {_NODES}; {_START}; [ $free = yes ]"
