@@ -126,7 +126,7 @@ def listing(args: argparse.Namespace, progress: Progress) -> Outcome:
         rows.append(asdict(pin) | {"depot": asdict(entry) if entry else None})
         lines.append(f"{pin.name} {pin.version} ({pin.licence}): {there}; official release {release}")
     sets = {}
-    for name in together.known():
+    for name in together.KNOWN:
         entry = entries.get(name)
         gone = [file for file in entry.files() if not (depot.root() / file).exists()] if entry else []
         again = f"./holdfast depot fetch {name}"

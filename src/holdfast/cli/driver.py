@@ -32,7 +32,8 @@ def told(recorded: Mapping[str, Any], declared: Mapping[str, str], want: Want) -
         wrong[-1] = (f"{found.state}: {why}", stop.fix.replace(SAME, "then ./holdfast up"))
     kernels = {"running": machine.kernel, "next": machine.next_kernel}
     return {
-        "state": found.state, "words": found.words, "reason": found.reason, "usable": found.usable,
+        "state": found.state, "words": found.words, "reason": found.reason, "fix": found.fix,
+        "usable": found.usable,
         "notes": list(found.notes), "kernels": kernels, "set": dict(driver_set(machine).packages),
         "findings": [{"message": message, "fix": fix} for message, fix in wrong],
     }  # fmt: skip

@@ -41,7 +41,7 @@ def _nvidia(nvidia: Mapping[str, Any] | None, required: bool) -> Iterator[Findin
     for found in nvidia["findings"]:
         yield Finding(f"GPU: {found['message']}", found["fix"])
     if nvidia["state"] == "no_gpu" and not nvidia["findings"]:
-        yield Finding(f"GPU: {nvidia['reason']}", "is the card seated and powered? Without one set require_gpu: false")
+        yield Finding(f"GPU: {nvidia['reason']}", nvidia["fix"])
 
 
 def _room(room: Mapping[str, Any] | None) -> Iterator[Finding]:

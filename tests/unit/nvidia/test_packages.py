@@ -11,7 +11,7 @@ from holdfast.components.nvidia.installing import to_install
 from holdfast.components.nvidia.machine import Gpu, Kernel, Machine, Package
 from holdfast.components.nvidia.packages import Want, choose, foreign, missing, superseded
 from holdfast.components.nvidia.steps import Install
-from holdfast.components.nvidia.together import apt_set, driver_set, kept_as, known, to_keep
+from holdfast.components.nvidia.together import KNOWN, apt_set, driver_set, kept_as, to_keep
 from holdfast.errors import HoldfastError
 from holdfast.fit import CARDS
 
@@ -214,7 +214,7 @@ def test_every_named_card_has_an_architecture() -> None:
 def test_the_set_that_a_plan_names_is_the_one_that_a_depot_can_be_filled_with() -> None:
     there = machine("debian", "trixie")
     name, packages = to_keep(choose(there, Want()), there)
-    assert name == "driver-trixie" and set(packages) == {"linux-image-amd64", *OWN} == set(known()[name])
+    assert name == "driver-trixie" and set(packages) == {"linux-image-amd64", *OWN} == set(KNOWN[name])
     assert "./holdfast depot fetch driver-trixie" in kept_as(choose(there, Want()), there)
     # Other packages, another kernel's flavour, another distribution: another set, which no depot has.
     cloud = machine("debian", "trixie", packages=(Package("linux-image-cloud-amd64", "1"),))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from holdfast.components.nvidia.installing import to_install
 from holdfast.components.nvidia.machine import DKMS, Kernel, Machine, Package, branch, version_key
 from holdfast.components.nvidia.packages import Want
-from holdfast.components.nvidia.steps import SAME, Build, Image, Install, Repair, Step, Stop, Taken, ends, look
+from holdfast.components.nvidia.steps import Build, Image, Install, Repair, Step, Stop, Taken, ends, hindrance, look
 
 # More than any way to an installed driver has steps.
 _STEPS = 8
@@ -77,19 +77,9 @@ def outlook(machine: Machine, want: Want) -> str:
     if stop is not None and ends(stop, want):
         return "reboot: no"
     found = look(end, want)
-    because = found.reason
     if found.state == "needs_key" and end is not machine:
         return "reboot: by a person at the machine's own screen, who lets the modules' key in there"
     if found.state != "needs_reboot" or found.works:
         return "reboot: no"
-    if machine.container:
-        return f"reboot: needed and not done (a container has its host's kernel), because {because}"
-    if end.following is None:
-        return f"reboot: needed and not done (no kernel is in /boot), because {because}"
-    if want.here:
-        return f"reboot: by you, because {because} (this computer cannot reboot and go on: exit 3, {SAME})"
-    if want.reboot == "never":
-        return f"reboot: needed and not done (nvidia.reboot: never), because {because}"
-    if want.reboot == "auto" and machine.passphrases:
-        return f"reboot: needed and not done (a disk asks for a passphrase at boot), because {because}"
-    return f"reboot: yes, because {because}"
+    kept = hindrance(end, want, found.reason)
+    return f"{kept.plan if kept else 'reboot: yes'}, because {found.reason}"

@@ -178,27 +178,46 @@ def _busy(state: State, why: str, busy: str) -> Stop:
 
 
 def _reboot(machine: Machine, want: Want, taken: Taken, why: str, busy: str) -> Step:
-    by_hand = f"sudo reboot, {SAME}"
     if took(taken, Reboot):
         fix = "on the machine: sudo dmesg | grep -iE 'nvidia|nouveau|NVRM' | tail says what the kernel thinks"
         return Stop("needs_reboot", f"the machine was rebooted, and still: {why}", fix)
-    if machine.container:
-        return Stop("needs_reboot", f"{why}; a container cannot reboot for it", HOST)
-    if machine.following is None:
-        unknown = f"{why}; but no kernel is in /boot, so that nothing tells what would boot"
-        return Stop("needs_reboot", unknown, f"mount /boot if it is a disk of its own; else {by_hand}", code=3)
-    if not safe(machine):
-        return Stop(
-            "next_kernel_broken",
-            f"{why}; but a reboot would not help: {lacking(machine) or 'dpkg is not done'}",
-            joined(room(machine), "sudo dpkg --configure -a", SAME),
-        )
-    if want.here:
-        return Stop("needs_reboot", f"{why}; this computer cannot reboot and go on", f"reboot, {SAME}", code=3)
-    if want.reboot == "never":
-        return Stop("needs_reboot", why, f"{by_hand}; or {INSIST}", where="nvidia.reboot: never", code=3)
-    if machine.passphrases and want.reboot != "always":
-        disks = ", ".join(machine.passphrases)
-        fix = f"reboot it where you can type the passphrase, {SAME}; or {INSIST}"
-        return Stop("needs_reboot", f"{why}; but the disk {disks} asks for a passphrase at boot", fix, code=3)
+    if kept := hindrance(machine, want, why):
+        return kept.stop
     return _busy("needs_reboot", why, busy) if busy else Reboot(why)
+
+
+@dataclass(frozen=True)
+class Hindrance:
+    """What keeps an apply from a reboot: ``plan``, what becomes of the reboot, for a plan; ``stop``, how the apply ends."""
+
+    plan: str
+    stop: Stop
+
+
+def hindrance(machine: Machine, want: Want, why: str) -> Hindrance | None:
+    """What keeps this apply from the reboot that ``why`` asks for; None when nothing does, or only what computes just then."""
+    by_hand = f"sudo reboot, {SAME}"
+    if machine.container:
+        words = f"{why}; a container cannot reboot for it"
+        return Hindrance("reboot: needed and not done (a container has its host's kernel)", Stop("needs_reboot", words, HOST))
+    if machine.following is None:
+        words = f"{why}; but no kernel is in /boot, so that nothing tells what would boot"
+        fix = f"mount /boot if it is a disk of its own; else {by_hand}"
+        return Hindrance("reboot: needed and not done (no kernel is in /boot)", Stop("needs_reboot", words, fix, code=3))
+    if not safe(machine):
+        words = f"{why}; but a reboot would not help: {lacking(machine) or 'dpkg is not done'}"
+        fix = joined(room(machine), "sudo dpkg --configure -a", SAME)
+        return Hindrance("reboot: needed and not done (it would not help)", Stop("next_kernel_broken", words, fix))
+    if want.here:
+        words = f"{why}; this computer cannot reboot and go on"
+        plan = f"reboot: by you (this computer cannot reboot and go on: exit 3, {SAME})"
+        return Hindrance(plan, Stop("needs_reboot", words, f"reboot, {SAME}", code=3))
+    if want.reboot == "never":
+        stopped = Stop("needs_reboot", why, f"{by_hand}; or {INSIST}", where="nvidia.reboot: never", code=3)
+        return Hindrance("reboot: needed and not done (nvidia.reboot: never)", stopped)
+    if machine.passphrases and want.reboot != "always":
+        words = f"{why}; but the disk {', '.join(machine.passphrases)} asks for a passphrase at boot"
+        fix = f"reboot it where you can type the passphrase, {SAME}; or {INSIST}"
+        plan = "reboot: needed and not done (a disk asks for a passphrase at boot)"
+        return Hindrance(plan, Stop("needs_reboot", words, fix, code=3))
+    return None

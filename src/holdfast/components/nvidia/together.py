@@ -15,6 +15,11 @@ from holdfast.depot import AptSet
 from holdfast.errors import HoldfastError
 
 PREFIX = "driver-"
+KNOWN = {f"{PREFIX}trixie": ("linux-image-amd64", "linux-headers-amd64", *NAMED)}
+"""The sets that a depot can be filled with, and their packages: those whose archive has all of them, with keys known here.
+
+Debian 13's alone. Debian 12's driver is in NVIDIA's repository, and Ubuntu's archive was never asked by us.
+"""
 _SUITES = {"bookworm", "trixie", "forky", "stable", "testing", "sid", "unstable"}
 _DEBIAN = """\
 Types: deb
@@ -53,29 +58,21 @@ def to_keep(choice: Choice, machine: Machine) -> tuple[str, tuple[str, ...]]:
 def kept_as(choice: Choice, machine: Machine) -> str:
     """The set in words: its name, its packages, and whether a depot can be filled with it."""
     name, packages = to_keep(choice, machine)
-    there = known().get(name)
+    there = KNOWN.get(name)
     how = f"./holdfast depot fetch {name}" if there and set(there) == set(packages) else "no depot has it yet"
     return f"{name}: {', '.join(packages)} ({how})"
-
-
-def known() -> dict[str, tuple[str, ...]]:
-    """The sets that a depot can be filled with, and their packages: those whose archive has all of them, with keys known here.
-
-    Debian 13's alone. Debian 12's driver is in NVIDIA's repository, and Ubuntu's archive was never asked by us.
-    """
-    return {"driver-trixie": ("linux-image-amd64", "linux-headers-amd64", *NAMED)}
 
 
 def apt_set(name: str, sources: Sequence[Mapping[str, str]]) -> AptSet:
     """The set of that name. ``sources``: this computer's own sources of apt (repository.read_sources), of which the mirrors of
     Debian are taken. Raises HoldfastError."""
-    if name not in known():
+    if name not in KNOWN:
         raise HoldfastError(
-            f"no set of driver packages {name!r}", allowed=", ".join(known()), fix="use one of these names", code=2
+            f"no set of driver packages {name!r}", allowed=", ".join(KNOWN), fix="use one of these names", code=2
         )
     suite = name.removeprefix(PREFIX)
     mirror, security = mirrors(sources)
-    return AptSet(name, suite, known()[name], _DEBIAN.format(suite=suite, mirror=mirror, security=security), NAMED[0])
+    return AptSet(name, suite, KNOWN[name], _DEBIAN.format(suite=suite, mirror=mirror, security=security), NAMED[0])
 
 
 def mirrors(sources: Sequence[Mapping[str, str]]) -> tuple[str, str]:
