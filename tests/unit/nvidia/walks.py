@@ -119,7 +119,7 @@ def after(step: Step, m: Machine, dice: random.Random) -> Machine:
         if luck == "harm":
             failed = Failure("nvidia-current", N, m.target.release, "x.c:1: error: no", "/log")
             return replace(m, broken_packages=("nvidia-kernel-dkms",), failures=(failed,))
-        version = {550: V, 580: N}.get(step.choice.branch, f"{step.choice.branch}.1.1")
+        version = {550: V, 580: N, 595: "595.58.03"}.get(step.choice.branch, f"{step.choice.branch}.1.1")
         there = {n: p for n, p in m.packages.items() if n not in step.remove}
         there |= {n: Package(n, version, vendor=bool(step.choice.vendor)) for n in step.packages}
         # Modules that come ready are for the newest kernel; DKMS builds for all that have headers.

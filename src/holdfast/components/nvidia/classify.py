@@ -235,6 +235,8 @@ def _is_loaded(machine: Machine, gpus: tuple[Gpu, ...]) -> _Answer:
         why = reloadable(machine)
         what = joined(f"{wrong}; they are loaded, and the {machine.kind} ones are installed", why)
         return ("needs_reboot" if why else "needs_reload"), what, _RESTART
+    if not machine.uvm and machine.running.module != machine.library and machine.following is not None:
+        return _not_loaded(machine)  # its file is gone from the running kernel's modules: nothing there to load
     if not machine.uvm:
         return "needs_reload", "nvidia-uvm is not loaded", f"{APPLY}; sudo modprobe nvidia-uvm"
     broken = lacking(machine)

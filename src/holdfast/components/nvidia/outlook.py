@@ -54,11 +54,11 @@ def _repaired(machine: Machine, step: Repair) -> Machine:
 
 def _installed(machine: Machine, step: Install) -> Machine:
     choice, target = step.choice, machine.target.release
-    # Headers and modules for another kernel leave the libraries as they are.
-    same = machine.library and (
-        branch(machine.library) == choice.branch or all(n.startswith("linux-") for n in step.packages)
-    )
-    version = machine.library if same else str(choice.branch)
+    # Headers and modules for another kernel leave the libraries as they are. A module that runs without any libraries is of
+    # the version to come, as far as can be told.
+    known = machine.library or machine.module
+    other = machine.library and all(n.startswith("linux-") for n in step.packages)
+    version = known if other or branch(known) == choice.branch else str(choice.branch)
     there = {n: p for n, p in machine.packages.items() if n not in step.remove}
     there |= {n: Package(n, version, vendor=bool(choice.vendor)) for n in step.packages}
     # Modules that come ready are for the newest kernel alone; DKMS builds them for each that has its headers.
