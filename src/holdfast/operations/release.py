@@ -72,7 +72,8 @@ def unpack_script(artifact: Artifact, dest: str) -> str:
 def switch_script(name: str, dest: str) -> str:
     """Point ``dest/current`` at the folder ``name`` in one rename; older releases go.
 
-    The one before stays for the way back if it is whole: its marker is the hash that its name says.
+    The one before stays for the way back if it is whole: its marker is the hash that its name says. So does any that a process
+    runs from: an instance goes on with its own until what takes its place has answered.
     """
     q = shlex.quote
     return (
@@ -80,6 +81,7 @@ def switch_script(name: str, dest: str) -> str:
         'sha=$(cat "$old/.holdfast-release" 2>/dev/null || true); short=$(printf %.12s "$sha"); '
         '[ "${#sha}" = 64 ] && [ "${old%-"$short"}" != "$old" ] || old=; '
         f"ln -sfn {q(name)} .current; mv -T .current current; "
-        f'for d in */; do d=${{d%/}}; case "$d" in {q(name)}|"$old"|current) ;; *) rm -rf "./$d";; esac; done'
+        f'for d in */; do d=${{d%/}}; case "$d" in {q(name)}|"$old"|current) continue;; esac; '
+        'ls -l /proc/[0-9]*/exe 2>/dev/null | grep -qF -- " $(pwd -P)/$d/" || rm -rf "./$d"; done'
     )
 

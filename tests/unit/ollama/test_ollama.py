@@ -171,3 +171,10 @@ def test_ollama_without_cuda_is_refused_where_there_are_cards() -> None:
     assert problem
     assert "without CUDA" in problem.message and "0000:01:00.0" in problem.message
     assert problem.fix.startswith("./holdfast depot update ollama")
+
+
+@pytest.mark.parametrize("given", [-1, 0, 300, "-1", "5m"])
+def test_keep_alive_is_also_a_plain_number(given: object) -> None:
+    """`keep_alive: -1` is a number to YAML."""
+    ws = workstation(instances={"coder": {"keep_alive": given}})
+    assert environment(ws, "coder")["OLLAMA_KEEP_ALIVE"] == str(given)

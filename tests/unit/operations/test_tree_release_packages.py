@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -53,6 +54,16 @@ def test_switching_keeps_the_release_before_and_removes_older_ones(tmp_path: Pat
     assert switch(tmp_path, one := unpacked(tmp_path, "1")) == [one, "current"]
     assert switch(tmp_path, two := unpacked(tmp_path, "2")) == [one, two, "current"]
     assert switch(tmp_path, three := unpacked(tmp_path, "3")) == [two, three, "current"]
+
+
+def test_a_release_that_runs_stays(tmp_path: Path) -> None:
+    switch(tmp_path, one := unpacked(tmp_path, "1"))
+    shutil.copy(shutil.which("sleep") or "", tmp_path / one / "server")
+    with subprocess.Popen([tmp_path / "current" / "server", "100"]) as server:
+        switch(tmp_path, two := unpacked(tmp_path, "2"))
+        assert switch(tmp_path, three := unpacked(tmp_path, "3")) == sorted([one, two, three, "current"])
+        server.kill()
+    assert switch(tmp_path, four := unpacked(tmp_path, "4")) == sorted([three, four, "current"])
 
 
 @pytest.mark.parametrize("damage", ["no marker", "half a marker", "another's marker", "a copy by hand"])

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from holdfast.components.models.options import ModelName
 from holdfast.settings.section import Section
 
 # Go's time.ParseDuration, or seconds; negative: for ever (ollama envconfig/config.go).
-Duration = Annotated[str, Field(pattern=r"^-?([0-9]+(\.[0-9]+)?(ms|s|m|h))+$|^-?[0-9]+$")]
+Duration = Annotated[
+    str, BeforeValidator(lambda value: str(value) if type(value) is int else value),
+    Field(pattern=r"^-?([0-9]+(\.[0-9]+)?(ms|s|m|h))+$|^-?[0-9]+$"),
+]  # fmt: skip
 
 # The lease's own rule for names of files (holdfast_onhost/lease/settings.py).
 LeaseName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
