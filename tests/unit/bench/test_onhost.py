@@ -108,6 +108,7 @@ def test_it_ends_with_who_listens_and_frees_the_server(leave: str) -> None:
         child.stdin.write(program(words(coder=ollama.job()) | {"tokens": 600}))
         child.stdin.close()
         until(lambda: ollama.answering, "no answer was begun")
+        assert Path(f"/proc/{child.pid}/comm").read_text() == "holdfast-bench\n", "an apply knows it by that"
         if leave in ("pipe", "socket"):
             os.close(ours)
         else:

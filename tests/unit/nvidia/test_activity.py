@@ -178,6 +178,14 @@ def test_a_batch(argv: tuple[str, ...], tmp_path: Path) -> None:
     assert read_activity(str(tmp_path), 0.01) == ["a batch runs: pid 11"]
 
 
+def test_a_measurement_counts_between_its_answers_too(tmp_path: Path) -> None:
+    """./holdfast bench loads models anew: for seconds nothing computes."""
+    process(tmp_path, 11, "python3", "-I", "-S", "-", group="0::/user.slice/user-1000.slice/session-1.scope\n")
+    assert read_activity(str(tmp_path), 0.01) == []
+    (tmp_path / "proc/11/comm").write_text("holdfast-bench\n")
+    assert read_activity(str(tmp_path), 0.01) == ["a measurement runs: pid 11"]
+
+
 def test_other_processes_are_nobodys_business(tmp_path: Path) -> None:
     process(tmp_path, 12, "vim", "llama-server.md")
     process(tmp_path, 13)

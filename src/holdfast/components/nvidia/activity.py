@@ -13,7 +13,7 @@ SCREEN = {"Xorg", "Xwayland", "gnome-shell", "kwin_wayland", "kwin_x11", "plasma
 
 
 def read_activity(root: str, pause_s: float) -> Any:
-    """Runs on the host: in words, every generation and every batch that runs. ``pause_s``: over how many seconds a server
+    """Runs on the host: in words, every generation, batch and measurement that runs. ``pause_s``: over how many seconds a server
     that does not say must have used the processor to count as busy.
 
     A runner (llama-server) is asked for its slots; an open connection alone says nothing, since clients keep idle ones.
@@ -58,6 +58,8 @@ def read_activity(root: str, pause_s: float) -> Any:
         name = f"{unit.removesuffix('.service')} (pid {pid})" if unit.endswith(".service") else f"pid {pid}"
         if "reason-then-code" in programs or "reason_then_code" in programs:
             busy.append(f"a batch runs: {name}")
+        elif text(pid, "comm").strip() == "holdfast-bench":
+            busy.append(f"a measurement runs: {name}")
         elif "llama-server" in programs or (programs[:1] == ["ollama"] and "runner" in words[1:2]):
             found = re.search(r"--port[= ](\d+)", " ".join(words))
             port = found[1] if found else ""
