@@ -11,7 +11,7 @@ from holdfast.settings.section import Section
 
 # Go's time.ParseDuration, or seconds; negative: for ever (ollama envconfig/config.go).
 Duration = Annotated[
-    str, BeforeValidator(lambda value: str(value) if type(value) is int else value),
+    str, BeforeValidator(lambda value: str(value) if type(value) is int else value, json_schema_input_type=str | int),
     Field(pattern=r"^-?([0-9]+(\.[0-9]+)?(ms|s|m|h))+$|^-?[0-9]+$"),
 ]  # fmt: skip
 
