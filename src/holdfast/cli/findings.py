@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast.components.ollama.files import unit_name
+from holdfast.components.ollama.files import TRIAL, unit_name
 
 # Below this an upgrade or a log can fill the disk (bytes).
 LITTLE_ROOM = 2 << 30
@@ -30,9 +30,11 @@ def findings(name: str, found: Mapping[str, Any], *, require_gpu: bool, tailnet:
 
 def _undeclared(name: str, roles: Sequence[str]) -> Iterator[Finding]:
     for role in roles:
-        yield Finding(
-            f"{unit_name(role)}: no instance of that name is declared", f"./holdfast up {name} removes it"
-        )
+        what, fix = "no instance of that name is declared", f"./holdfast up {name} removes it"
+        if role.startswith(TRIAL):
+            what = f"the trial of {role.removeprefix(TRIAL)}'s next model, by an apply that runs or was cut off"
+            fix = f"wait for that apply; without one ./holdfast up {name} tries again"
+        yield Finding(f"{unit_name(role)}: {what}", fix)
 
 
 def _nvidia(nvidia: Mapping[str, Any] | None, required: bool) -> Iterator[Finding]:

@@ -62,6 +62,8 @@ def test_a_unit_that_failed_says_how(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_an_instance_that_nobody_declared_is_told() -> None:
     assert wrong({"undeclared": ["old"]}) == ["ollama@old.service: no instance of that name is declared"]
+    trial = "ollama@next.old.service: the trial of old's next model, by an apply that runs or was cut off"
+    assert wrong({"undeclared": ["next.old"]}) == [trial]
 
 
 def test_a_plan_shows_a_diff_and_never_a_secret() -> None:
