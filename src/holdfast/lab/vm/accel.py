@@ -13,9 +13,7 @@ SECONDS = 10  # one that works needs one or two
 # Debian's kernel says so when it has no disk to boot from: it got through its decompression, its drivers and its console.
 MARK = "Unable to mount root"
 # All of max: with "max,-svm" Debian 12's qemu (7.2) boots a Linux 6.12 in which every mount fails with EBUSY (3 of 3 tries).
-# Without cx16: after an unlocked cmpxchg16b, which Linux's allocator is full of, that qemu leaves flags of an earlier instruction
-# behind; an interrupt just then saves and restores them, trap and virtual-8086 bits included: a double fault (EFLAGS c0039b72).
-TCG = ("-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max,-cx16")
+TCG = ("-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max")
 KVM = ("-accel", "kvm", "-cpu", "host")
 
 

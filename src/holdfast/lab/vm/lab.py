@@ -70,6 +70,8 @@ class VmLab(Lab):
                 shutil.rmtree(self.layout.tree)
                 virtual.plug(self.layout, env)
             found.vm = accelerator
+            if accelerator == "tcg":
+                found.site |= vm.PATIENCE
             state.save(found)
         return self.power_on(progress)
 

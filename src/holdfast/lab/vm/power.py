@@ -44,9 +44,12 @@ SPARED = (
 # Attaching a BPF LSM alone takes systemd 14 s there, the kernel's tests of its own ciphers 2 s. A guest that may have guests of
 # its own loads KVM; systemd asks VMware's sockets for an address; the others drive what nobody has plugged in.
 # no_timer_check, tsc=reliable: on a busy computer a test of the clocks fails, and that is a panic, or a slow clock.
+# clearcpuid=cx16: after an unlocked cmpxchg16b, of which Linux is full, qemu 7.2 leaves an earlier instruction's flags
+# behind; an interrupt just then saves and restores them, trap and virtual-8086 bits included: a double fault (EFLAGS c0039b72).
+# The kernel alone goes without: NumPy, and so Open WebUI, does not start on a processor that lacks it.
 # show_status=error: where a unit takes long, systemd draws its moving stars many times a second.
 SOFTWARE_WORDS = (
-    "mitigations=off lsm=lockdown,capability,landlock,yama,apparmor cryptomgr.notests no_timer_check tsc=reliable"
+    "mitigations=off lsm=lockdown,capability,landlock,yama,apparmor cryptomgr.notests no_timer_check tsc=reliable clearcpuid=cx16"
     " systemd.default_timeout_start_sec=600 systemd.default_device_timeout_sec=600 systemd.show_status=error"
     " module_blacklist=kvm,kvm_amd,powernow_k8,vmw_vsock_vmci_transport,vmw_vmci,psmouse,evdev,serio_raw,pcspkr,i2c_piix4"
     f",ata_piix,floppy,cfg80211 {' '.join(f'systemd.mask={unit}' for unit in SPARED)}"
