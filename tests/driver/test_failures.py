@@ -13,8 +13,8 @@ from tests.driver.machine import REQUIRED, DriverMachine, states
 
 from holdfast.components.nvidia.classify import classify
 from holdfast.components.nvidia.installing import to_install
-from holdfast.components.nvidia.machine import version_key
 from holdfast.components.nvidia.packages import Want
+from holdfast.versions import version_key
 
 OPEN, OWN = "nvidia-open-kernel-dkms", "nvidia-kernel-dkms"
 # Holds apt's lock as apt does (fcntl), says so, and lets it go at the end of its stdin.

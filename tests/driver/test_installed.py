@@ -14,10 +14,10 @@ from tests.driver.machine import REQUIRED, DriverMachine, states
 from holdfast import depot
 from holdfast.cli.depot import apt_sources
 from holdfast.components.nvidia.classify import classify
-from holdfast.components.nvidia.machine import version_key
 from holdfast.components.nvidia.packages import Want, choose
 from holdfast.components.nvidia.together import apt_set, driver_set
 from holdfast.components.nvidia.updates import read_updates
+from holdfast.versions import version_key
 
 # Promises, as literals: what notes and documentation say that Debian 13 gets.
 PACKAGES = ("linux-headers-amd64", "nvidia-kernel-dkms", "nvidia-smi", "libcuda1", "libnvidia-cfg1", "nvidia-persistenced")

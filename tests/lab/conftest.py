@@ -5,6 +5,7 @@ $HOLDFAST_TEST_LAB names another lab; $HOLDFAST_KEEP_LAB=1 keeps one that was st
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -92,6 +93,14 @@ class Provisioned(Lab):
         """Back to its own settings, unless the last apply was one without other values."""
         if not self.settled:
             self.apply()
+
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[Provisioned]:
+        """With its own settings, also afterwards: by an apply, since what is done to it meanwhile is no apply's doing."""
+        self.settle()
+        yield self
+        self.settled = False
+        self.settle()
 
     def plan(self, values: Mapping[str, Any] | None = None, heard: Heard | None = None) -> Result:
         """`./holdfast plan NAME --set …`."""

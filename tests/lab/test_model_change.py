@@ -49,10 +49,8 @@ def withdraw(machine: Any, name: str) -> None:
 
 @pytest.fixture(scope="module")
 def machine(workstation: Any) -> Iterator[Any]:
-    workstation.settle()
-    yield workstation
-    workstation.settled = False
-    workstation.settle()
+    with workstation.lent() as machine:
+        yield machine
     workstation.root(SWEEP)
 
 

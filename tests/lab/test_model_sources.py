@@ -31,10 +31,8 @@ UNIT = "holdfast-models.service"
 
 @pytest.fixture(scope="module")
 def machine(workstation: Any) -> Iterator[Any]:
-    workstation.settle()
-    yield workstation
-    workstation.settled = False
-    workstation.settle()
+    with workstation.lent() as machine:
+        yield machine
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from holdfast.depot import record, repository
 from holdfast.depot.record import Entry
 from holdfast.errors import HoldfastError
 from holdfast.progress import QUIET, Progress
+from holdfast.versions import version_key
 
 PROGRAMS = {"apt-get": "apt", "apt-ftparchive": "apt-utils", "gpg": "gnupg", "gpgconf": "gpgconf"}
 
@@ -75,9 +76,8 @@ def fetch(wanted: AptSet, work: Path, progress: Progress = QUIET) -> Entry:
         progress.note(f"fetching {new} of {len(names)} packages: {', '.join(wanted.packages)} and what they need")
         # What is there already is compared with the archive's hashes, too.
         proc.run([*apt, "install", *wanted.packages], log=log, fix=fix)
-        fresh = work / "repository"
-        repository.make([archives / name for name in names], fresh, (wanted.suite,), log)
-        return _shelve(wanted, fresh, work)
+        repository.put([archives / name for name in names], there, (wanted.suite,), work, log)
+        return _recorded(wanted)
 
 
 def _apt(wanted: AptSet, work: Path) -> list[str]:
@@ -97,14 +97,10 @@ def _apt(wanted: AptSet, work: Path) -> list[str]:
     return ["apt-get", "-q", "-y", *(word for setting in settings for word in ("-o", setting))]
 
 
-def _shelve(wanted: AptSet, fresh: Path, work: Path) -> Entry:
-    """In place of the one that was there. The record names every package with its version."""
+def _recorded(wanted: AptSet) -> Entry:
+    """The record of what is there now: every package with its version."""
     target = record.root() / wanted.folder
-    parts = versions(fresh / "dists" / wanted.suite / "main/binary-amd64/Packages")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if target.exists():
-        target.rename(work / "old")
-    fresh.rename(target)
+    parts = versions(target / "dists" / wanted.suite / "main/binary-amd64/Packages")
     files = {str(p.relative_to(record.root())): record.digest(p) for p in sorted(target.rglob("*")) if p.is_file()}
     main = next(name for name in files if f"/pool/{wanted.main}_" in name)
     size, sha = files.pop(main)
@@ -128,4 +124,5 @@ def versions(index: Path) -> dict[str, str]:
 def kernels(entry: Entry) -> list[str]:
     """The kernels whose image and headers both are in it."""
     images = {name.removeprefix("linux-image-") for name in entry.parts if re.match(r"linux-image-\d", name)}
-    return sorted(release for release in images if f"linux-headers-{release}" in entry.parts)
+    there = [release for release in images if f"linux-headers-{release}" in entry.parts]
+    return sorted(there, key=version_key)

@@ -17,6 +17,17 @@ def key_home() -> Path:
     return paths.cache_dir() / "depot-key"
 
 
+def put(debs: Sequence[Path], target: Path, suites: tuple[str, ...], work: Path, log: Path) -> None:
+    """A repository of ``debs`` in the folder ``target``, in place of the one that was there; ``work``: a folder of the same file
+    system, where it is made and where the old one goes."""
+    fresh = work / "repository"
+    make(debs, fresh, suites, log)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        target.rename(work / "old")
+    fresh.rename(target)
+
+
 def make(debs: Sequence[Path], to: Path, suites: tuple[str, ...], log: Path) -> None:
     """Build pool/, dists/SUITE/ (InRelease signed) and keyring.gpg in the folder ``to``. One key serves all builds."""
     (to / "pool").mkdir(parents=True)

@@ -60,8 +60,9 @@ def verify(names: Iterable[str] | None = None) -> dict[str, str]:
     """Read and hash every file again. Name -> "" when intact, else what is wrong. Touches nothing. Without names: all that is
     pinned, and the sets that are there."""
     entries = record.load()
-    pinned = [p.name for p in lock.load().values() if p.file]
-    chosen = list(names) if names is not None else [*pinned, *(n for n in entries if n.startswith("driver-"))]
+    pins = lock.load()
+    every = [*(p.name for p in pins.values() if p.file), *(n for n in entries if n not in pins)]
+    chosen = list(names) if names is not None else every
     return {n: record.intact(entries[n], reread=True) if n in entries else "not in the depot" for n in chosen}
 
 
@@ -172,12 +173,8 @@ def _shelve(pin: Pin, made: Path, work: Path) -> dict[str, list[int | str]]:
         target.parent.mkdir(parents=True, exist_ok=True)
         made.replace(target)
         return {}
-    fresh, target = work / "repository", record.root() / address.repository(pin)
-    repository.make([made], fresh, pin.suites, _log(pin))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if target.exists():
-        target.rename(work / "old")
-    fresh.rename(target)
+    target = record.root() / address.repository(pin)
+    repository.put([made], target, pin.suites, work, _log(pin))
     others = sorted(p for p in target.rglob("*") if p.is_file() and p != record.root() / pin.file)
     return {str(p.relative_to(record.root())): list(record.digest(p)) for p in others}
 

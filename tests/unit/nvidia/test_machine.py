@@ -33,7 +33,8 @@ from tests.unit.nvidia.trees import (
 
 from holdfast.components.nvidia.classify import classify
 from holdfast.components.nvidia.facts import NvidiaState, read_machine
-from holdfast.components.nvidia.machine import Failure, Machine, next_kernel, parse, version_key
+from holdfast.components.nvidia.machine import Failure, Machine, next_kernel, parse
+from holdfast.versions import version_key
 
 
 def test_a_container_has_the_cards_that_it_was_given_and_not_its_hosts(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from holdfast.components.nvidia.cards import Card, card
 from holdfast.operations.distribution import distribution
+from holdfast.versions import version_key
 
 
 @dataclass(frozen=True)
@@ -213,12 +214,6 @@ def branch(version: str) -> int:
     """580 of "580.95.05"; 0 of what is no version."""
     found = re.match(r"\d+", version)
     return int(found[0]) if found else 0
-
-
-def version_key(text: str) -> tuple[tuple[int, str], ...]:
-    """Sorts 6.12.9 before 6.12.107, and 6.13~rc1 before 6.13."""
-    parts = re.split(r"(\d+)", text.replace("~", "\1"))
-    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in parts)
 
 
 def next_kernel(bootable: list[str], entry: str) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from holdfast.components.nvidia.installing import to_install
-from holdfast.components.nvidia.machine import DKMS, Kernel, Machine, Package, branch, version_key
+from holdfast.components.nvidia.machine import DKMS, Kernel, Machine, Package, branch
 from holdfast.components.nvidia.packages import Want
 from holdfast.components.nvidia.steps import Build, Image, Install, Repair, Step, Stop, Taken, ends, hindrance, look
+from holdfast.versions import version_key
 
 # More than any way to an installed driver has steps.
 _STEPS = 8

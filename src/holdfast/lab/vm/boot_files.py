@@ -5,13 +5,13 @@ As GRUB does on Debian: the newest kernel in /boot, with the initrd of the same 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.errors import HoldfastError
 from holdfast.proc import run
+from holdfast.versions import version_key
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,6 @@ class BootFiles:
     release: str
     kernel: Path
     initrd: Path | None
-
-
-def version_key(release: str) -> list[tuple[int, int | str]]:
-    """Sorts kernel releases: digits as numbers (6.12.9 before 6.12.10), all else as text."""
-    return [(1, int(part)) if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", release) if part]
 
 
 def newest(names: Iterable[str]) -> str:
