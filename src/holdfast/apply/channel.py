@@ -53,7 +53,7 @@ class LocalChannel:
         while b"\n" not in self._rest:
             descriptor = self._process.stdout.fileno()
             ready, _, _ = select.select([descriptor], [], [], max(0.0, end - time.monotonic()))
-            more = os.read(descriptor, 4096) if ready else b""
+            more = os.read(descriptor, 65536) if ready else b""
             if not more:
                 return None
             self._rest += more
@@ -103,7 +103,7 @@ class SshChannel:
         while b"\n" not in self._rest:
             self._channel.settimeout(max(0.01, end - time.monotonic()))
             try:
-                more = self._channel.recv(4096)
+                more = self._channel.recv(65536)
             except TimeoutError:
                 return None
             if not more:

@@ -1,4 +1,4 @@
-"""What one pyinfra host's connection carries beside the commands: the sudo answer and the lock."""
+"""What one pyinfra host's connection carries beside the commands: the sudo answer, the lock and the reader of facts."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ import gevent
 from pyinfra.api import DeployError
 
 from holdfast.apply import lock, sudo
-from holdfast.apply.channel import Channel, open_channel
+from holdfast.apply.channel import Channel, can_open, open_channel
 from holdfast.apply.login import Account, Login
+from holdfast.apply.reader import Reader
+from holdfast.apply.reader import command as reading
 from holdfast.apply.variables import APPLY
 from holdfast.errors import HoldfastError
 from holdfast.operations.failing import report
+from holdfast.operations.remote import READER
 
 _KEY = "holdfast"
 GONE_S = 60
@@ -67,6 +70,8 @@ def prepare(host: Any, name: str) -> None:
     if account.sudo == "password":
         held.password = sudo.obtain(partial(open_channel, host), name, account, sudo.ask_person)
         _answer_sudo(host, held)
+    if can_open(host):
+        host.connector_data[READER] = Reader(lambda: open_channel(host, reading(held.apply_id, held.sudo)))
     _note_interrupt(host)
 
 
@@ -169,6 +174,8 @@ def release(host: Any) -> None:
             end = time.monotonic() + 15
             while (line := held.holder.receive(end - time.monotonic())) not in ("freed", None):
                 print(line, file=sys.stderr)  # noqa: T201
+    if READER in host.connector_data:
+        host.connector_data[READER].close()
     if held.answerer is not None:
         with contextlib.suppress(OSError, EOFError):
             held.answerer.close()

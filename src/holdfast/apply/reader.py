@@ -1,0 +1,101 @@
+"""One Python on the host that reads all facts of an apply, each in a fork of its own.
+
+Started anew for each fact, sudo and python3 take far longer than most facts do. The program knows nothing from one fact to
+the next, ends with the connection, and only ever shortens: what it does not answer is read without it (operations/remote.py).
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import shlex
+from collections.abc import Callable
+from contextlib import suppress
+
+from holdfast.apply.channel import Channel
+from holdfast.apply.variables import APPLY
+
+START_S = 60.0
+_LOOK_S = 15.0
+
+
+def serve() -> None:
+    """Runs on the host: for each line of stdin, a JSON string with a program's source, one line: a JSON string with what it
+    printed, or ``null`` if it failed."""
+    import base64  # noqa: F401
+    import glob  # noqa: F401
+    import grp  # noqa: F401
+    import hashlib  # noqa: F401
+    import json
+    import os
+    import pwd  # noqa: F401
+    import re  # noqa: F401
+    import shutil  # noqa: F401
+    import stat  # noqa: F401
+    import subprocess  # noqa: F401
+    import sys
+    import time  # noqa: F401
+
+    # Those that only the programs use are imported once, here, and not in every fork.
+    null = os.open(os.devnull, os.O_RDWR)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    for line in sys.stdin.buffer:
+        said = os.memfd_create("said")
+        child = os.fork()
+        if not child:
+            status = 1
+            try:
+                for theirs, ours in enumerate((null, said, null)):
+                    os.dup2(ours, theirs)
+                exec(compile(json.loads(line), "<fact>", "exec", dont_inherit=True), {"__name__": "__main__"})
+                sys.stdout.flush()
+                status = 0
+            finally:
+                os._exit(status)
+        failed = os.waitpid(child, 0)[1]
+        with open(said, "rb") as f:
+            f.seek(0)
+            text = None if failed else f.read().decode()
+        sys.stdout.write(json.dumps(text) + "\n")
+        sys.stdout.flush()
+
+
+def command(apply_id: str, sudo: str) -> str:
+    """The line that starts it; ``sudo`` is what makes it root ('' for root itself). Without python3 it ends at once."""
+    script = f"from __future__ import annotations\n{inspect.getsource(serve)}\nserve()\n"
+    words = shlex.join(["env", f"{APPLY}={apply_id}", "python3", "-I", "-S", "-c", script])
+    return f"exec {sudo} {words}"
+
+
+class Reader:
+    """The host's reader as the facts see it. ``opener`` starts it there, on a connection that may be a new one each time."""
+
+    def __init__(self, opener: Callable[[], Channel]) -> None:
+        self._opener = opener
+        self._channel: Channel | None = None
+
+    def read(self, source: str) -> str | None:
+        """What ``source``, a Python program, prints on the host as root; None if that is not known from here."""
+        with suppress(OSError, EOFError):
+            if self._channel is None or not self._channel.alive():
+                self._channel = None
+                channel = self._opener()
+                if channel.receive(START_S) != "ready":
+                    channel.close()
+                    return None
+                self._channel = channel
+            self._channel.send(json.dumps(source))
+            while (line := self._channel.receive(_LOOK_S)) is None and self._channel.alive():
+                pass
+            if line is not None:
+                return json.loads(line)  # type: ignore[no-any-return]
+        self._channel = None
+        return None
+
+    def close(self) -> None:
+        """Ends the program on the host."""
+        if self._channel is not None:
+            with suppress(OSError, EOFError):
+                self._channel.close()
+        self._channel = None
