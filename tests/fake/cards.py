@@ -254,9 +254,10 @@ def reboots(m: Machine, found: re.Match[str], stdin: str) -> None:
     for name in list(m.units):
         stop(m, name)
     now = m.driver.kernels[m.driver.kernel]
-    m.module = now["module"] if now["current"] and not m.driver.refuses else ""
+    nouveau = m.driver.stubborn or not now["current"]
+    m.module = "" if nouveau or m.driver.refuses else now["module"]
     m.driver.watts = {}
-    m.cards = dict.fromkeys(m.cards, "nvidia" if m.module else "nouveau" if not now["current"] else "")
+    m.cards = dict.fromkeys(m.cards, "nvidia" if m.module else "nouveau" if nouveau else "")
     for name, unit in list(m.units.items()):
         if unit.enabled:
             start(m, name)

@@ -28,6 +28,8 @@ class Driver:
     """How many looks it stays so."""
     unbuildable: tuple[str, ...] = ()
     refuses: bool = False
+    stubborn: bool = False
+    """nouveau takes the cards at every boot."""
     in_use: bool = False
     deaf: bool = False
     down: int = 0

@@ -103,6 +103,26 @@ def test_cards_that_no_driver_drives_stop_it_before_anything_is_changed(required
     assert done.failed and m.log == [] and "no driver drives all" in done.errors[0]["message"]
 
 
+def test_a_card_that_cuda_13_does_not_know(required: dict[str, Any]) -> None:
+    """A GTX 1080 Ti; an RTX 3090 is the control."""
+    asked = {**required, "ollama": {"llm_library": "cuda_v13"}}
+    m = bare(python=True)
+    m.driver.device = "0x1b06"
+    done = engine.run(m, asked)
+    assert done.failed and m.log == [] and "CUDA 13 does not know" in done.errors[0]["message"]
+    assert done.errors[0]["where"] == "ollama.llm_library: cuda_v13"
+    assert not engine.run(bare(python=True), asked, dry=True).failed
+
+
+def test_a_reboot_that_does_not_help_is_not_asked_for_again(required: dict[str, Any]) -> None:
+    m = bare()
+    m.driver.stubborn = True
+    done = engine.run(m, required)
+    assert done.failed and m.driver.boots == 1
+    assert "was rebooted, and still: nouveau holds the cards" in done.errors[0]["message"], done.errors
+    assert "dmesg" in done.errors[0]["fix"] and "reboot" not in done.errors[0]["fix"]
+
+
 def test_a_build_that_fails_leaves_apt_whole_and_says_which_line(required: dict[str, Any]) -> None:
     m = bare()
     m.driver.unbuildable = (KERNEL,)

@@ -20,6 +20,7 @@ from holdfast.operations.running import run
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 _EVERY_S = 2.0
+_DONE = "holdfast-rebooted"
 # Returns at once; systemd then ends everything in order. A shell in the background would be ended with this connection.
 _REBOOT = "systemctl --no-block reboot"
 
@@ -82,9 +83,15 @@ def perform(state: Any, host: Any, timeout_s: float) -> bool:
         if reconnect(host):
             now = boot_id(host)
             if now and now != before:
+                host.connector_data[_DONE] = True
                 return True
             # Still the old boot, on its way down.
             leave(host)
+
+
+def done(host: Any) -> bool:
+    """Whether this run has rebooted ``host``."""
+    return bool(host.connector_data.get(_DONE))
 
 
 def leave(host: Any) -> None:

@@ -11,6 +11,7 @@ from pyinfra.api.command import FunctionCommand
 from holdfast.components.nvidia import surroundings
 from holdfast.components.nvidia.facts import Cards, NvidiaCards
 from holdfast.components.nvidia.machine import Gpu, Machine
+from holdfast.components.nvidia.packages import Want
 
 GPUS = {"left": "0000:01:00.0"}
 CARD = (Gpu("0000:01:00.0", "0x2204", "nvidia"),)
@@ -34,7 +35,7 @@ def run(monkeypatch: pytest.MonkeyPatch, machine: Machine | None, required: bool
     host = Host()
     monkeypatch.setattr(surroundings, "host", host)
     monkeypatch.setattr(surroundings.NvidiaState, "machine", classmethod(lambda cls, host: machine))
-    return list(surroundings.usable._inner(gpus=GPUS, required=required, minimum_driver=550)), host.said
+    return list(surroundings.usable._inner(want=Want(gpus=GPUS, required=required))), host.said
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,8 @@ class Architecture:
     """Branches ``first`` to ``last`` drive it; with ``open`` modules, with ``proprietary`` ones.
 
     ``served``: the first branch with which Ollama computes on it (Ollama, discover/cuda_compat.go: 550, and 570 for compute
-    capabilities below 7.0; with an older one it takes the CPU and says so in its log alone).
+    capabilities below 7.0; with an older one it takes the CPU and says so in its log alone). ``cuda_13``: that library has code
+    for it (CUDA 13.0's release notes, deprecated architectures).
     """
 
     name: str
@@ -36,12 +37,13 @@ class Architecture:
     open: bool = True
     proprietary: bool = True
     served: int = 0
+    cuda_13: bool = True
 
 
-KEPLER = Architecture("Kepler", 304, 470, open=False)
-MAXWELL = Architecture("Maxwell", 340, 580, open=False, served=570)
-PASCAL = Architecture("Pascal", 367, 580, open=False, served=570)
-VOLTA = Architecture("Volta", 384, 580, open=False)
+KEPLER = Architecture("Kepler", 304, 470, open=False, cuda_13=False)
+MAXWELL = Architecture("Maxwell", 340, 580, open=False, served=570, cuda_13=False)
+PASCAL = Architecture("Pascal", 367, 580, open=False, served=570, cuda_13=False)
+VOLTA = Architecture("Volta", 384, 580, open=False, cuda_13=False)
 TURING = Architecture("Turing", 410)
 AMPERE = Architecture("Ampere", 455)
 ADA = Architecture("Ada", 520)

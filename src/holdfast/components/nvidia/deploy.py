@@ -18,17 +18,13 @@ def used(ws: Workstation) -> dict[str, str]:
     return {name: ws.addresses[name] for instance in ws.instances.values() for name in instance.gpus}
 
 
-def minimum(ws: Workstation) -> int:
-    """The oldest driver branch that does: what the settings say, and what the CUDA library in use needs."""
-    return max(ws.nvidia.minimum_driver, CUDA_13 if ws.ollama.llm_library == "cuda_v13" else 0)
-
-
 def want(ws: Workstation) -> Want:
     """What the settings ask of the driver."""
-    options = ws.nvidia
+    options, cuda_13 = ws.nvidia, ws.ollama.llm_library == "cuda_v13"
     return Want(
-        gpus=used(ws), source=options.source, branch=options.branch, modules=options.modules, minimum=minimum(ws),
-        reboot=options.reboot, required=ws.require_gpu, here=ws.local,
+        gpus=used(ws), source=options.source, branch=options.branch, modules=options.modules,
+        minimum=max(options.minimum_driver, CUDA_13 if cuda_13 else 0),
+        reboot=options.reboot, required=ws.require_gpu, here=ws.local, cuda_13=cuda_13,
     )  # fmt: skip
 
 
@@ -56,9 +52,4 @@ def nvidia(ws: Workstation) -> None:
     persistence(name="Run nvidia-persistenced", config=files.persistence_config())
     limits = {ws.addresses[name]: watts for name, watts in options.power_limit_w.items()}
     capped(name="Cap the cards' power", limits=limits, want=asked)
-    usable(
-        name="Check the NVIDIA GPUs and their driver",
-        gpus=ws.addresses,
-        required=ws.require_gpu,
-        minimum_driver=minimum(ws),
-    )
+    usable(name="Check the NVIDIA GPUs and their driver", want=asked)

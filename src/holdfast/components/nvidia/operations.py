@@ -37,6 +37,7 @@ from holdfast.components.nvidia.steps import (
     ends,
     look,
     to_use,
+    without_cuda_13,
 )
 from holdfast.errors import HoldfastError
 from holdfast.operations import reboot
@@ -56,7 +57,7 @@ _PAUSE_S = 1.0
 def drivable(want: Want) -> Iterator[FunctionCommand]:
     """Comes before anything is changed: is there a driver for these cards, from one source, on this distribution?"""
     machine = NvidiaState.machine(host)
-    step = to_install(machine, want, ()) if machine else None
+    step = (without_cuda_13(machine, want) or to_install(machine, want, ())) if machine else None
     if not isinstance(step, Stop) or not want.required:
         host.noop(LATER if machine is None else look(machine, want).words)
         return

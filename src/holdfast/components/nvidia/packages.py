@@ -38,6 +38,8 @@ class Want:
     required: bool = True
     here: bool = False
     """The machine is the computer that applies."""
+    cuda_13: bool = False
+    """Ollama's library for CUDA 13 is asked for by name."""
 
 
 @dataclass(frozen=True)

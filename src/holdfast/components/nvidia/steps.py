@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from holdfast.components.nvidia.checks import joined, lacking, room, safe
+from holdfast.components.nvidia.checks import driven, joined, lacking, room, safe
 from holdfast.components.nvidia.classify import HOST, Finding, State, classify
 from holdfast.components.nvidia.machine import Failure, Machine
 from holdfast.components.nvidia.packages import Choice, Want
@@ -126,6 +126,16 @@ def stop(found: Finding, want: Want) -> Stop:
     return Stop(found.state, found.reason, fix, where="nvidia.source: none")
 
 
+def without_cuda_13(machine: Machine, want: Want) -> Stop | None:
+    """Where a card in use is too old for the CUDA library that the settings name: Ollama would compute on the CPU."""
+    old = [gpu for gpu in driven(machine, want.gpus) if want.cuda_13 and not gpu.card.architecture.cuda_13]
+    if not old:
+        return None
+    why = f"CUDA 13 does not know {joined(*(f'{gpu} ({gpu.card.architecture.name})' for gpu in old))}"
+    fix = "set ollama.llm_library: cuda_v12, which does"
+    return Stop(look(machine, want).state, why, fix, where="ollama.llm_library: cuda_v13", allowed="Turing and newer cards")
+
+
 def ends(step: Stop, want: Want) -> bool:
     """Whether the apply ends at ``step``: where cards are required, or a person's reboot is due. Else it is told, and the
     machine goes on without."""
@@ -179,11 +189,16 @@ def _busy(state: State, why: str, busy: str) -> Stop:
 
 def _reboot(machine: Machine, want: Want, taken: Taken, why: str, busy: str) -> Step:
     if took(taken, Reboot):
-        fix = "on the machine: sudo dmesg | grep -iE 'nvidia|nouveau|NVRM' | tail says what the kernel thinks"
-        return Stop("needs_reboot", f"the machine was rebooted, and still: {why}", fix)
+        return in_vain(why)
     if kept := hindrance(machine, want, why):
         return kept.stop
     return _busy("needs_reboot", why, busy) if busy else Reboot(why)
+
+
+def in_vain(why: str) -> Stop:
+    """The end where a reboot has not helped: another one would not."""
+    fix = "on the machine: sudo dmesg | grep -iE 'nvidia|nouveau|NVRM' | tail says what the kernel thinks"
+    return Stop("needs_reboot", f"the machine was rebooted, and still: {why}", fix)
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,13 @@ from pyinfra import host
 from pyinfra.api import FunctionCommand, StringCommand, operation
 
 from holdfast.components.nvidia.checks import usable_gpus
-from holdfast.components.nvidia.classify import Finding, classify
+from holdfast.components.nvidia.classify import Finding
 from holdfast.components.nvidia.facts import LATER, Cards, NvidiaCards, NvidiaState
 from holdfast.components.nvidia.files import PERSISTENCE
+from holdfast.components.nvidia.packages import Want
+from holdfast.components.nvidia.steps import in_vain, look
 from holdfast.errors import HoldfastError
+from holdfast.operations import reboot
 from holdfast.operations.events import emit
 from holdfast.operations.failing import stop
 from holdfast.operations.place import Entry, Paths, differing, writing
@@ -96,8 +99,8 @@ def persistence(config: str) -> Iterator[StringCommand]:
 
 
 @operation()
-def usable(gpus: Mapping[str, str], required: bool, minimum_driver: int) -> Iterator[FunctionCommand]:
-    """The declared cards (``gpus``: name -> PCI address) are there with a driver that Ollama takes; changes nothing."""
+def usable(want: Want) -> Iterator[FunctionCommand]:
+    """The cards in use are there with a driver that Ollama takes; changes nothing."""
     machine = NvidiaState.recent(host)
     if machine is None:
         if not host.state.is_executing:
@@ -105,13 +108,14 @@ def usable(gpus: Mapping[str, str], required: bool, minimum_driver: int) -> Iter
             return
         yield without_python(host)
         return
-    finding = classify(machine, gpus, minimum_driver)
+    finding = look(machine, want)
     if host.state.is_executing:
-        finding = _awaited(finding, gpus, minimum_driver)
+        finding = _awaited(finding, want)
     emit("note", host=host.name, message="; ".join([f"nvidia: {finding.words}", *_worth_saying(finding)]))
     # In a plan the operations before this one have told it.
-    if required and not finding.usable and host.state.is_executing:
-        yield from stop(refusal(finding))
+    if want.required and not finding.usable and host.state.is_executing:
+        vain = finding.state == "needs_reboot" and reboot.done(host)
+        yield from stop(in_vain(finding.reason).error(host.name) if vain else refusal(finding))
         return
     host.noop("; ".join([finding.words, *(finding.problems if finding.state != "no_gpu" else ())]))
 
@@ -121,12 +125,12 @@ def _worth_saying(finding: Finding) -> list[str]:
     return [*broken, *finding.notes]
 
 
-def _awaited(finding: Finding, gpus: Mapping[str, str], minimum: int) -> Finding:
+def _awaited(finding: Finding, want: Want) -> Finding:
     """After a boot the modules may take a moment: looks again for as long as they are on their way."""
     start = time.monotonic()
     while finding.state == "needs_reload" and (spent := time.monotonic() - start) < _LOADING_S:
         emit("waiting", host=host.name, what="the NVIDIA modules", seconds=round(spent, 1))
         time.sleep(2)
         machine = NvidiaState.machine(host)
-        finding = classify(machine, gpus, minimum) if machine else finding
+        finding = look(machine, want) if machine else finding
     return finding
