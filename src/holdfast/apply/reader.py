@@ -12,6 +12,8 @@ import shlex
 from collections.abc import Callable
 from contextlib import suppress
 
+from paramiko import SSHException
+
 from holdfast.apply.channel import Channel
 from holdfast.apply.variables import APPLY
 
@@ -77,20 +79,20 @@ class Reader:
 
     def read(self, source: str) -> str | None:
         """What ``source``, a Python program, prints on the host as root; None if that is not known from here."""
-        with suppress(OSError, EOFError):
-            if self._channel is None or not self._channel.alive():
-                self._channel = None
+        # Kept again only once it has answered: a question that was cut off must not have its answer taken for the next one's.
+        channel, self._channel = self._channel, None
+        with suppress(OSError, EOFError, SSHException, ValueError):
+            if channel is None or not channel.alive():
                 channel = self._opener()
                 if channel.receive(START_S) != "ready":
                     channel.close()
                     return None
-                self._channel = channel
-            self._channel.send(json.dumps(source))
-            while (line := self._channel.receive(_LOOK_S)) is None and self._channel.alive():
+            channel.send(json.dumps(source))
+            while (line := channel.receive(_LOOK_S)) is None and channel.alive():
                 pass
-            if line is not None:
-                return json.loads(line)  # type: ignore[no-any-return]
-        self._channel = None
+            said: str | None = json.loads(line or "")
+            self._channel = channel
+            return said
         return None
 
     def close(self) -> None:

@@ -111,6 +111,19 @@ def test_a_reader_that_has_gone_is_started_again(starts: Starts) -> None:
     assert len(starts.channels) == 2
 
 
+def test_a_question_that_was_cut_off_leaves_no_answer_to_the_next_one(starts: Starts, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = Reader(starts)
+    assert reader.read("print(1)") == "1\n"
+
+    def cut(channel: LocalChannel, seconds: float) -> str:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(LocalChannel, "receive", cut)
+        reader.read("print(2)")
+    assert reader.read("print(3)") == "3\n"
+
+
 def test_without_python_or_without_a_reader_pyinfra_reads() -> None:
     bare = Starts("PATH=/nonexistent; ")
     assert Processes.read(Host(Reader(bare)), word="x") == "pyinfra's"
