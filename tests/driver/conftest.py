@@ -35,8 +35,10 @@ def machine(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dr
     leaves it as it was."""
     was_there = state.load(provisioned.NAME) is not None
     made = DriverMachine(provisioned.NAME, tmp_path_factory.mktemp("applies"), base)
-    made.up()
-    made.applied()
-    yield made
-    if not was_there and os.environ.get("HOLDFAST_KEEP_LAB") != "1":
-        made.down()
+    try:
+        made.up()
+        made.applied()
+        yield made
+    finally:
+        if not was_there and os.environ.get("HOLDFAST_KEEP_LAB") != "1":
+            made.down()

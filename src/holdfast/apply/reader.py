@@ -76,15 +76,23 @@ class Reader:
     def __init__(self, opener: Callable[[], Channel]) -> None:
         self._opener = opener
         self._channel: Channel | None = None
+        self._off = False
 
     def read(self, source: str) -> str | None:
         """What ``source``, a Python program, prints on the host as root; None if that is not known from here."""
+        if self._off:
+            return None
         # Kept again only once it has answered: a question that was cut off must not have its answer taken for the next one's.
         channel, self._channel = self._channel, None
         with suppress(OSError, EOFError, SSHException, ValueError):
             if channel is None or not channel.alive():
+                # Without python3 it ends at once, and base may install that. One that says something else, or nothing, is not
+                # waited for again; one that could not be opened neither.
+                self._off = True
                 channel = self._opener()
-                if channel.receive(START_S) != "ready":
+                ready = channel.receive(START_S) == "ready"
+                self._off = not ready and channel.alive()
+                if not ready:
                     channel.close()
                     return None
             channel.send(json.dumps(source))

@@ -21,6 +21,7 @@ from holdfast.lab.network import Network
 from holdfast.lab.processes import Process, alive, environment
 from holdfast.lab.state import LabState
 from holdfast.lab.tailnet import MEMBERS, Member, unpack
+from holdfast.lab.vm.layout import patience
 from holdfast.progress import QUIET, Progress
 
 
@@ -220,6 +221,7 @@ class _Making:
         self.control.mint(self.auth_key, tagged=True)
         made = self._state(pins, overrides, found.processes)
         made.vm = found.vm
+        made.site |= patience(found.vm)
         made.tailnet |= self.control.addresses(self.layout.name)
         state.save(made)
         return made

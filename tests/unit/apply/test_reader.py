@@ -132,6 +132,15 @@ def test_without_python_or_without_a_reader_pyinfra_reads() -> None:
     assert Processes.read(Host(None), word="x") == "pyinfra's"
 
 
+def test_what_does_not_start_as_it_should_is_not_waited_for_twice() -> None:
+    """A login shell that says something first."""
+    chatty = Starts("echo Welcome; ")
+    reader = Reader(chatty)
+    assert (reader.read("print(1)"), reader.read("print(1)")) == (None, None)
+    assert len(chatty.channels) == 1
+    chatty.channels[0].end(10)
+
+
 def test_the_reader_ends_with_its_connection(starts: Starts) -> None:
     reader = Reader(starts)
     assert json.loads(str(reader.read("print(1)"))) == 1

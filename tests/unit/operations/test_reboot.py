@@ -72,13 +72,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def test_it_waits_for_another_boot() -> None:
     host = Host("away", "one", "raises", "dying", "two")
     Client.closed = 0
+    assert not reboot.done(host)
     assert reboot.perform(STATE, host, 600) and host.tries == [] and host.boot == "two"
     assert [line for line, _ in host.heard if "reboot" in line] == ["systemctl --no-block reboot"]
     # Once at the beginning, and each time that the old boot, or nobody, has answered.
     assert Client.closed == 3
-    assert host.connector_data == {"sudo_askpass_path__/tmp": None, "other": 1}, (
-        "what was agreed about sudo is of the old boot"
-    )
+    assert host.connector_data["sudo_askpass_path__/tmp"] is None, "what was agreed about sudo is of the old boot"
+    assert host.connector_data["other"] == 1 and reboot.done(host)
     for line, arguments in host.heard:
         assert ("_sudo" in arguments) == ("reboot" in line) and "name" not in arguments
 

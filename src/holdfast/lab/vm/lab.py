@@ -70,8 +70,7 @@ class VmLab(Lab):
                 shutil.rmtree(self.layout.tree)
                 virtual.plug(self.layout, env)
             found.vm = accelerator
-            if accelerator == "tcg":
-                found.site |= vm.PATIENCE
+            found.site |= vm.patience(accelerator)
             state.save(found)
         return self.power_on(progress)
 

@@ -11,10 +11,13 @@ MEMORY_MIB = 4096
 DISK_GIB = 32  # a sparse file
 ROOM_GIB = 8  # the tree and, for a moment beside it, the disk that is made of it; half of that was measured
 BOOT_SECONDS = 1200  # in software: 87 s on two processors that have time, 600 and more where many want them
-# What the machine's block of hosts.yml says more in software: Open WebUI alone computes for minutes until it answers.
-PATIENCE = {"open_webui": {"start_timeout_s": 1800}}
 # The disk's label: the kernel's command line and /etc/fstab name the disk by it.
 LABEL = "holdfast"
+
+
+def patience(accelerator: str) -> dict[str, dict[str, int]]:
+    """What the machine's block of hosts.yml says more in software: Open WebUI alone computes for minutes until it answers."""
+    return {"open_webui": {"start_timeout_s": 1800}} if accelerator == "tcg" else {}
 
 
 def folder(layout: Layout) -> Path:
