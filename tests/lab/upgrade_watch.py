@@ -45,7 +45,10 @@ def generate(role, port, model):
 
 
 def clients():
-    while not over():
+    last = False
+    while not last:
+        # Once more after the end, however quick that came: then all servers are the new ones.
+        last = over()
         for role, (port, model) in given["instances"].items():
             asked.append(generate(role, port, model))
             time.sleep(0.5)
