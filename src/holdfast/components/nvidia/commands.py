@@ -82,7 +82,9 @@ def _repair(step: Repair, wait_s: int) -> str:
         if step.failure and step.failure.log
         else ""
     )
-    configure = f"dpkg {' '.join(apt.KEEP)} --configure -a"
+    # What was unpacked before its dependencies dpkg cannot set up: apt fetches them; --no-remove: and takes nothing out for it.
+    fetch = apt.script("--no-remove", "--fix-broken", "install", wait_s=wait_s)
+    configure = f"dpkg {' '.join(apt.KEEP)} --configure -a || {fetch}"
     return keep + _told(*([apt.script("purge", *step.purge, wait_s=wait_s)] if step.purge else []), configure)
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from holdfast.components.nvidia.checks import broken_build, cramped, joined, lacking, room, unhide
 from holdfast.components.nvidia.classify import Finding, State
 from holdfast.components.nvidia.machine import DKMS, Failure, Machine, branch
-from holdfast.components.nvidia.packages import Choice, Want, choose, foreign, missing, superseded
+from holdfast.components.nvidia.packages import Choice, Want, choose, flavour, foreign, missing, superseded
 from holdfast.components.nvidia.steps import (
     SAME,
     Build,
@@ -28,6 +29,9 @@ from holdfast.components.nvidia.steps import (
     took,
 )
 from holdfast.errors import HoldfastError
+
+# linux-modules-nvidia-580-server-open-generic: the series, and whether its modules are the open ones.
+PREBUILT = re.compile(r"linux-modules-nvidia-(\d{3})(?:-server)?(-open)?(?=-)")
 
 
 def to_install(machine: Machine, want: Want, taken: Taken) -> Step | None:
@@ -70,7 +74,8 @@ def _packages(machine: Machine, want: Want, choice: Choice, found: Finding, take
     other, lack = foreign(machine, choice), missing(machine, choice)
     moved = want.branch is not None and branch(machine.library) != choice.branch
     if found.works and not moved:
-        if other or branch(machine.library) != choice.branch:
+        another_kind = want.modules == "auto" and machine.kind != ("open" if choice.open else "proprietary")
+        if other or branch(machine.library) != choice.branch or (choice.prebuilt and another_kind):
             return None
         # What works stays as it is; the next kernel needs its headers, or its modules, all the same.
         lack = [name for name in lack if name.startswith(("linux-headers-", "linux-modules-nvidia-"))]
@@ -124,6 +129,8 @@ def _modules(machine: Machine, choice: Choice, found: Finding, taken: Taken) -> 
         if again:
             fix = f"wait until your distribution has it (apt-cache policy {choice.packages[0]}), or boot an older kernel; {SAME}"
             return Stop("next_kernel_broken", why, fix)
+        if found.works:
+            choice = alike(machine, choice)
         held = _held(machine, choice.packages, "next_kernel_broken", f"kernel {name}, which boots next and has no module,")
         return held or Install(why, choice, choice.packages, refresh=True)
     if not target.headers:
@@ -137,6 +144,17 @@ def _modules(machine: Machine, choice: Choice, found: Finding, taken: Taken) -> 
             "next_kernel_broken", f"{why}{'' if failed else ' (DKMS built none)'}", advice(machine, failed, choice)
         )
     return Build(why, name)
+
+
+def alike(machine: Machine, choice: Choice) -> Choice:
+    """The prebuilt modules of the driver that is there, as its owner chose it, and nothing else of it."""
+    kinds = [found for name, p in machine.packages.items() if p.installed and (found := PREBUILT.match(name))]
+    if not kinds:
+        return choice
+    # Several: those of the library that works, of the kind that is loaded.
+    best = max(kinds, key=lambda m: (int(m[1]) == branch(machine.library), bool(m[2]) == (machine.kind_loaded == "open")))
+    name = f"{best[0]}-{flavour(machine)}"
+    return replace(choice, branch=int(best[1]), open=bool(best[2]), packages=(name,))
 
 
 def _image(machine: Machine, taken: Taken) -> Step | None:
@@ -162,6 +180,8 @@ def _repair(machine: Machine, found: Finding, taken: Taken) -> Step:
     repairs = [step for step in taken if isinstance(step, Repair)]
     purged = any(step.purge for step in repairs)
     if names and not purged and (failed or repairs):
+        if held := _held(machine, names, found.state, "the repair"):
+            return held
         return Repair(f"{', '.join(names)} cannot be set up: taken out again", names, failed)
     if not repairs:
         return Repair(f"half-installed packages: {', '.join(machine.broken_packages[:5])}")
