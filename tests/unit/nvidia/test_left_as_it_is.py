@@ -9,6 +9,7 @@ import pytest
 from holdfast.components.nvidia.commands import line
 from holdfast.components.nvidia.installing import to_install
 from holdfast.components.nvidia.machine import Failure, Gpu, Kernel, Key, Machine, Package
+from holdfast.components.nvidia.outlook import outlook
 from holdfast.components.nvidia.packages import Want
 from holdfast.components.nvidia.signing import unsigned
 from holdfast.components.nvidia.steps import Install, Repair, Stop
@@ -74,6 +75,17 @@ def test_where_the_next_kernel_has_it_nothing_is_exchanged() -> None:
 def test_a_key_that_is_named_after_the_machine_is_not_the_distributions(signer: str, refused: bool) -> None:
     kernel = Kernel(OLD, initrd=True, module="580.95.05", signer=signer)
     assert unsigned(Machine(secure_boot=True, key=Key("/mok.der"), kernel=OLD, kernels={OLD: kernel}), kernel) == refused
+
+
+def test_secure_boot_lets_in_what_ubuntu_will_bring() -> None:
+    """As a plan foresees it; Debian's, built on the machine, is the control."""
+    here = Machine(
+        gpus=(Gpu("0000:01:00.0", "0x2204", "nouveau"),), distribution="ubuntu", codename="noble", kernel=OLD, next_kernel=OLD,
+        nouveau=True, secure_boot=True, kernels={OLD: Kernel(OLD, initrd=True, headers=True)},
+        packages={"linux-image-generic": Package("linux-image-generic", "6.8")},
+    )  # fmt: skip
+    assert outlook(here, Want()).startswith("reboot: yes")
+    assert "by a person" in outlook(replace(here, distribution="debian", codename="trixie", packages={}), Want())
 
 
 def test_what_is_on_hold_is_not_purged_but_told() -> None:

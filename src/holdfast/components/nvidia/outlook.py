@@ -7,6 +7,7 @@ from dataclasses import replace
 from holdfast.components.nvidia.installing import to_install
 from holdfast.components.nvidia.machine import DKMS, Kernel, Machine, Package, branch
 from holdfast.components.nvidia.packages import Want
+from holdfast.components.nvidia.signing import CANONICAL
 from holdfast.components.nvidia.steps import Build, Image, Install, Repair, Step, Stop, Taken, ends, hindrance, look
 from holdfast.versions import version_key
 
@@ -63,7 +64,7 @@ def _installed(machine: Machine, step: Install) -> Machine:
     there = {n: p for n, p in machine.packages.items() if n not in step.remove}
     there |= {n: Package(n, version, vendor=bool(choice.vendor)) for n in step.packages}
     # Modules that come ready are for the newest kernel alone; DKMS builds them for each that has its headers.
-    signer = "Canonical" if choice.prebuilt else ""
+    signer = CANONICAL if choice.prebuilt else ""
     kernels = {
         release: _with_module(replace(kernel, headers=True), version, signer)
         if release == target or (kernel.headers and not choice.prebuilt) else kernel
