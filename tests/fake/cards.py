@@ -75,7 +75,7 @@ def machine(m: Machine, root: str) -> Any:
 
 
 @runs(read_activity)
-def activity(m: Machine, root: str, pause_s: float) -> list[str]:
+def activity(m: Machine, root: str, pause_s: float, others: list[int]) -> list[str]:
     m.driver.busy_for -= 1
     return m.driver.busy if m.driver.busy_for >= 0 else []
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.components.nvidia.activity import people, read_activity, words
+from holdfast.components.nvidia.activity import people, read_activity, strangers, words
 from holdfast.components.nvidia.machine import Holder, Machine
 from holdfast_onhost.lease.gate import Gate
 from holdfast_onhost.lease.relay import Relay
@@ -85,7 +85,7 @@ def test_a_server_says_it_itself(
     monkeypatch.setattr(Slots, "status", status)
     monkeypatch.setattr(Slots, "body", json.dumps(slots))
     process(tmp_path, 7, "/opt/ollama/lib/ollama/llama-server", "--port", str(port))
-    assert read_activity(str(tmp_path), 0.01) == busy
+    assert read_activity(str(tmp_path), 0.01, []) == busy
 
 
 @pytest.mark.parametrize(("status", "busy"), [(503, ["ollama@coder (pid 7) is answering"]), (200, []), (501, [])])
@@ -96,7 +96,7 @@ def test_a_relay_is_asked_for_its_child_too(
     monkeypatch.setattr(Slots, "asked", 0)
     process(tmp_path, 7, "/usr/bin/python3", "-I", "/opt/llama-server", "--port", str(port))
     process(tmp_path, 8, "/opt/ollama/lib/ollama/llama-server", "--port", str(port), "--host", "/home/x/llama-7.sock")
-    assert read_activity(str(tmp_path), 0.01) == busy and Slots.asked == 1
+    assert read_activity(str(tmp_path), 0.01, []) == busy and Slots.asked == 1
 
 
 def served(gate: Gate) -> None:
@@ -146,7 +146,7 @@ def test_a_look_through_the_relay_is_no_request(
         reach(gate)
         held, state = gate.held, gate.state
         process(tmp_path, 7, "/usr/bin/python3", "-I", "/opt/llama-server", "--port", str(relay.door.getsockname()[1]))
-        assert bool(read_activity(str(tmp_path), 0.01)) == busy and Slots.asked == asked
+        assert bool(read_activity(str(tmp_path), 0.01, [])) == busy and Slots.asked == asked
         assert (gate.held, gate.state, gate.served, gate.unproven) == (held, state, 0, set())
         behind.shutdown()
     relay.door.close()
@@ -166,8 +166,24 @@ def test_a_server_that_does_not_answer_is_known_by_its_work(tmp_path: Path, monk
 
     with monkeypatch.context() as patch:
         patch.setattr(time, "sleep", work)
-        assert read_activity(str(tmp_path), 0.6) == ["ollama@coder (pid 8) is computing"]
-    assert read_activity(str(tmp_path), 0.01) == []
+        assert read_activity(str(tmp_path), 0.6, []) == ["ollama@coder (pid 8) is computing"]
+    assert read_activity(str(tmp_path), 0.01, []) == []
+
+
+def test_anothers_service_on_the_cards_counts_while_it_computes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    process(tmp_path, 21, "/usr/bin/python3", "-m", "train", group="0::/system.slice/jupyter.service\n")
+    known = Holder(22, "ollama", "ollama@coder.service"), Holder(23, "nv-hostengine", "nvidia-dcgm.service")
+    others = strangers(Machine(holders=(Holder(21, "python3", "jupyter.service"), *known)))
+    assert others == [21]
+
+    def work(seconds: float) -> None:
+        stat = tmp_path / "proc/21/stat"
+        stat.write_text(stat.read_text().replace(" 0 0 0\n", " 500 0 0\n"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "sleep", work)
+        assert read_activity(str(tmp_path), 0.6, others) == ["jupyter (pid 21) is computing"]
+    assert read_activity(str(tmp_path), 0.01, others) == [], "it waits for its next cell"
 
 
 @pytest.mark.parametrize(
@@ -175,21 +191,21 @@ def test_a_server_that_does_not_answer_is_known_by_its_work(tmp_path: Path, monk
 )
 def test_a_batch(argv: tuple[str, ...], tmp_path: Path) -> None:
     process(tmp_path, 11, *argv, group="0::/user.slice/user-1000.slice/session-1.scope\n")
-    assert read_activity(str(tmp_path), 0.01) == ["a batch runs: pid 11"]
+    assert read_activity(str(tmp_path), 0.01, []) == ["a batch runs: pid 11"]
 
 
 def test_a_measurement_counts_between_its_answers_too(tmp_path: Path) -> None:
     """./holdfast bench loads models anew: for seconds nothing computes."""
     process(tmp_path, 11, "python3", "-I", "-S", "-", group="0::/user.slice/user-1000.slice/session-1.scope\n")
-    assert read_activity(str(tmp_path), 0.01) == []
+    assert read_activity(str(tmp_path), 0.01, []) == []
     (tmp_path / "proc/11/comm").write_text("holdfast-bench\n")
-    assert read_activity(str(tmp_path), 0.01) == ["a measurement runs: pid 11"]
+    assert read_activity(str(tmp_path), 0.01, []) == ["a measurement runs: pid 11"]
 
 
 def test_other_processes_are_nobodys_business(tmp_path: Path) -> None:
     process(tmp_path, 12, "vim", "llama-server.md")
     process(tmp_path, 13)
-    assert read_activity(str(tmp_path), 0.01) == []
+    assert read_activity(str(tmp_path), 0.01, []) == []
 
 
 def test_a_persons_process_on_the_cards_counts_and_a_screen_does_not() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,11 +11,14 @@ from holdfast.operations.remote import PythonFact
 
 # They have every card open and compute nothing that a reboot would lose.
 SCREEN = {"Xorg", "Xwayland", "gnome-shell", "kwin_wayland", "kwin_x11", "plasmashell", "sddm-greeter", "gdm-x-session"}
+# Asked for their slots (ollama), or they keep the card open and compute nothing.
+_KNOWN = re.compile(r"ollama@|nvidia-|gdm|sddm|lightdm|display-manager|dcgm")
 
 
-def read_activity(root: str, pause_s: float) -> Any:
+def read_activity(root: str, pause_s: float, others: list[int]) -> Any:
     """Runs on the host: in words, every generation, batch and measurement that runs. ``pause_s``: over how many seconds a server
-    that does not say must have used the processor to count as busy.
+    that does not say must have used the processor to count as busy; so must ``others``, processes of services that are not
+    Holdfast's and have a card open.
 
     A runner (llama-server) is asked for its slots; an open connection alone says nothing, since clients keep idle ones.
     """
@@ -60,6 +64,8 @@ def read_activity(root: str, pause_s: float) -> Any:
             busy.append(f"a batch runs: {name}")
         elif text(pid, "comm").strip() == "holdfast-bench":
             busy.append(f"a measurement runs: {name}")
+        elif int(pid) in others:
+            unsure.append((pid, name, ticks(pid)))
         elif "llama-server" in programs or (programs[:1] == ["ollama"] and "runner" in words[1:2]):
             found = re.search(r"--port[= ](\d+)", " ".join(words))
             port = found[1] if found else ""
@@ -83,6 +89,11 @@ class Activity(PythonFact):
     """What computes; see read_activity."""
 
     reader = staticmethod(read_activity)
+
+
+def strangers(machine: Machine) -> list[int]:
+    """Processes of services that Holdfast does not know, with a card open: nobody but the processor's use tells what they do."""
+    return [holder.pid for holder in machine.holders if holder.unit and not _KNOWN.match(holder.unit)]
 
 
 def people(machine: Machine) -> list[str]:

@@ -178,7 +178,7 @@ def _when_idle(machine: Machine, want: Want, taken: Taken, patience_s: float) ->
         if not isinstance(step, Load | Reload | Reboot):
             return step
         apt = AptLock.read(host)
-        computing = Activity.read(host, root="/", pause_s=_PAUSE_S) or []
+        computing = Activity.read(host, root="/", pause_s=_PAUSE_S, others=activity.strangers(machine)) or []
         busy = activity.words([*computing, *([f"packages are being installed by {apt}"] if apt else [])], machine)
         spent = time.monotonic() - start
         if not busy or want.reboot == "always" or spent >= patience_s:

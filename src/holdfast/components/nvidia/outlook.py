@@ -8,7 +8,20 @@ from holdfast.components.nvidia.installing import to_install
 from holdfast.components.nvidia.machine import DKMS, Kernel, Machine, Package, branch
 from holdfast.components.nvidia.packages import Want
 from holdfast.components.nvidia.signing import CANONICAL
-from holdfast.components.nvidia.steps import Build, Image, Install, Repair, Step, Stop, Taken, ends, hindrance, look
+from holdfast.components.nvidia.steps import (
+    Build,
+    Image,
+    Install,
+    Reload,
+    Repair,
+    Step,
+    Stop,
+    Taken,
+    ends,
+    hindrance,
+    look,
+    to_use,
+)
 from holdfast.versions import version_key
 
 # More than any way to an installed driver has steps.
@@ -81,6 +94,8 @@ def outlook(machine: Machine, want: Want) -> str:
     found = look(end, want)
     if found.state == "needs_key" and end is not machine:
         return "reboot: by a person at the machine's own screen, who lets the modules' key in there"
+    if found.state == "needs_reload" and isinstance(to_use(end, want, ()), Reload) and not hindrance(end, want, found.reason):
+        return "reboot: only if the modules cannot be exchanged while the machine runs"
     if found.state != "needs_reboot" or found.works:
         return "reboot: no"
     kept = hindrance(end, want, found.reason)
