@@ -11,7 +11,7 @@ from rich.table import Table
 
 from holdfast.components.nvidia.classify import classify, findings
 from holdfast.components.nvidia.facts import from_json
-from holdfast.components.nvidia.installing import refusal
+from holdfast.components.nvidia.installing import by_hand, refusal
 from holdfast.components.nvidia.options import Options
 from holdfast.components.nvidia.packages import Want
 from holdfast.components.nvidia.steps import SAME
@@ -30,6 +30,8 @@ def told(recorded: Mapping[str, Any], declared: Mapping[str, str], want: Want) -
         # Where `up` would stop, it is no way out: what it would say is.
         why = stop.why if found.reason in stop.why else f"{found.reason}; {stop.why}"
         wrong[-1] = (f"{found.state}: {why}", stop.fix.replace(SAME, "then ./holdfast up"))
+    elif machine.distribution and (fix := by_hand(machine, want)):
+        wrong[-1] = (wrong[-1][0], fix)
     kernels = {"running": machine.kernel, "next": machine.next_kernel}
     return {
         "state": found.state, "words": found.words, "reason": found.reason, "fix": found.fix,

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from holdfast.components.nvidia.commands import line
-from holdfast.components.nvidia.installing import to_install
+from holdfast.components.nvidia.installing import by_hand, to_install
 from holdfast.components.nvidia.machine import Failure, Gpu, Kernel, Key, Machine, Package
 from holdfast.components.nvidia.outlook import outlook
 from holdfast.components.nvidia.packages import Want
@@ -103,3 +103,12 @@ def test_what_is_on_hold_is_not_purged_but_told() -> None:
 def test_a_repair_fetches_what_was_unpacked_without_its_dependencies() -> None:
     words = line(Repair("cut off"))
     assert words.index("--configure -a ||") < words.index("--no-remove --fix-broken install")
+
+
+@pytest.mark.parametrize("want", [Want(source="none"), Want()], ids=["kept to herself", "an unknown distribution"])
+def test_where_up_does_nothing_status_does_not_send_there(want: Want) -> None:
+    machine = replace(ubuntu("580.95.05", True), packages={})
+    machine = machine if want.source == "none" else replace(machine, distribution="arch", codename="")
+    assert "sudo dkms autoinstall -k 6.8.0-50-generic" in by_hand(machine, want)
+    # The control: here it does.
+    assert by_hand(ubuntu("580.95.05", True, "linux-modules-nvidia-580-open-generic"), Want()) == ""

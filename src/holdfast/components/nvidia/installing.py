@@ -251,6 +251,16 @@ def refusal(machine: Machine, want: Want) -> Stop | None:
     return step if isinstance(step, Stop) else None
 
 
+def by_hand(machine: Machine, want: Want) -> str:
+    """The way out of a next kernel that lacks its module or its initrd where an apply does nothing about it: a distribution
+    whose packages are not known, a driver that the person keeps to herself. "" where an apply takes a step, or stops."""
+    if look(machine, want).state != "next_kernel_broken" or to_install(machine, want, ()) or to_use(machine, want, ()):
+        return ""
+    name = machine.target.release
+    build = f"sudo dkms autoinstall -k {name} (it needs that kernel's headers), then make its initrd anew"
+    return f"by hand, as `up` leaves this driver alone: {build}; or boot {machine.kernel} by default"
+
+
 def kept(failed: Failure) -> str:
     """Where the log of a failed build is kept: the original goes with its package."""
     return f"/var/log/holdfast-nvidia-{failed.version}-{failed.kernel or 'kernel'}.log"

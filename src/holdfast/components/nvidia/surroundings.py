@@ -12,6 +12,7 @@ from holdfast.components.nvidia.checks import usable_gpus
 from holdfast.components.nvidia.classify import Finding
 from holdfast.components.nvidia.facts import LATER, Cards, NvidiaCards, NvidiaState
 from holdfast.components.nvidia.files import PERSISTENCE
+from holdfast.components.nvidia.installing import by_hand
 from holdfast.components.nvidia.packages import Want
 from holdfast.components.nvidia.steps import in_vain, look
 from holdfast.errors import HoldfastError
@@ -111,7 +112,7 @@ def usable(want: Want) -> Iterator[FunctionCommand]:
     finding = look(machine, want)
     if host.state.is_executing:
         finding = _awaited(finding, want)
-    emit("note", host=host.name, message="; ".join([f"nvidia: {finding.words}", *_worth_saying(finding)]))
+    emit("note", host=host.name, message="; ".join([f"nvidia: {finding.words}", *_worth_saying(finding, by_hand(machine, want))]))
     # In a plan the operations before this one have told it.
     if want.required and not finding.usable and host.state.is_executing:
         vain = finding.state == "needs_reboot" and reboot.done(host)
@@ -120,8 +121,8 @@ def usable(want: Want) -> Iterator[FunctionCommand]:
     host.noop("; ".join([finding.words, *(finding.problems if finding.state != "no_gpu" else ())]))
 
 
-def _worth_saying(finding: Finding) -> list[str]:
-    broken = [f"but {finding.reason}. Fix: {finding.fix}"] if finding.works and finding.state != "ready" else []
+def _worth_saying(finding: Finding, by_hand: str) -> list[str]:
+    broken = [f"but {finding.reason}. Fix: {by_hand or finding.fix}"] if finding.works and finding.state != "ready" else []
     return [*broken, *finding.notes]
 
 
