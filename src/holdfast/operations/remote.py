@@ -20,9 +20,18 @@ READER = "holdfast-reader"
 _PYTHON = "command -v python3 >/dev/null 2>&1 || { echo null; exit 0; }; exec python3 -I -S -"
 
 
+# What a function calls of its own project's: it travels along.
+_TAKEN: dict[Callable[..., Any], tuple[Callable[..., Any], ...]] = {}
+
+
+def taking(function: Callable[..., Any], *others: Callable[..., Any]) -> None:
+    """``function``, sent to a host, takes ``others`` along, which it calls by their names there."""
+    _TAKEN[function] = others
+
+
 def program(function: Callable[..., Any], **arguments: Any) -> str:
     """The source of a Python program (standard library only, 3.10+) that prints ``function(**arguments)`` as JSON."""
-    source = inspect.getsource(function)
+    source = "\n".join(map(inspect.getsource, (*_TAKEN.get(function, ()), function)))
     return (
         f"from __future__ import annotations\nimport json\n{source}\n"
         f"print(json.dumps({function.__name__}(**json.loads({json.dumps(json.dumps(arguments))}))))\n"

@@ -33,7 +33,7 @@ from tests.unit.nvidia.trees import (
 
 from holdfast.components.nvidia.classify import classify
 from holdfast.components.nvidia.facts import NvidiaState, read_machine
-from holdfast.components.nvidia.machine import Failure, Machine, next_kernel, parse
+from holdfast.components.nvidia.machine import Failure, Machine, parse
 from holdfast.versions import version_key
 
 
@@ -204,12 +204,3 @@ def test_this_very_computer_can_be_read() -> None:
 def test_versions_sort_by_number() -> None:
     assert sorted(["6.12.107", "6.12.9", "6.2.1"], key=version_key) == ["6.2.1", "6.12.9", "6.12.107"]
     assert sorted(["6.13-amd64", "6.13~rc7-amd64", "6.12.9-amd64"], key=version_key)[-1] == "6.13-amd64"
-
-
-def test_which_kernel_boots_next() -> None:
-    there = ["6.1.0-1-amd64", "6.1.0-10-amd64", "6.1.0-2-amd64"]
-    assert next_kernel(there, "") == "6.1.0-10-amd64" and next_kernel([], "") == ""
-    for entry in ("0", "1>2", "saved", "memtest"):
-        assert next_kernel(there, entry) == "6.1.0-10-amd64"
-    assert next_kernel(there, "gnulinux-advanced-x>gnulinux-6.1.0-1-amd64-advanced-x") == "6.1.0-1-amd64"
-    assert next_kernel(there, "Advanced options>Debian GNU/Linux, with Linux 6.1.0-2-amd64") == "6.1.0-2-amd64"

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
+from holdfast.components.nvidia.boot import Boot
 from holdfast.components.nvidia.checks import safe
 from holdfast.components.nvidia.installing import to_install
 from holdfast.components.nvidia.machine import Failure, Gpu, Holder, Kernel, Key, Machine, Package
@@ -26,6 +27,7 @@ from holdfast.components.nvidia.steps import (
     to_use,
 )
 
+WINDOWS = Boot(other="GRUB boots 'Windows' next", fix="sudo grub-reboot 0")
 V, N = "550.163.01", "580.95.05"
 OLD, NEW = "6.12.107+deb13-amd64", "6.12.117+deb13-amd64"
 DISTRIBUTIONS = [
@@ -78,6 +80,7 @@ def machines(draw: st.DrawFn) -> Machine:
         open_module=draw(st.booleans()), uvm=draw(st.booleans()), drm_users=draw(st.integers(0, 1)),
         libraries=tuple(sorted({v for v in (draw(versions), draw(versions)) if v})[: draw(st.integers(0, 2))]), kernel=OLD,
         next_kernel=draw(st.sampled_from(["", sorted(both)[-1], sorted(both)[-1]])), kernels=both,
+        boot=draw(st.sampled_from([Boot(), Boot(), WINDOWS])),
         secure_boot=draw(st.booleans()), signatures_enforced=draw(st.booleans()),
         key=Key("/var/lib/dkms/mok.pub", draw(st.booleans()), draw(st.booleans())), packages=there, broken_packages=broken,
         failures=(failure,) if draw(st.booleans()) else (), stopped=("ollama@coder.service",) if draw(st.booleans()) else (),
@@ -150,6 +153,7 @@ def walk(m: Machine, want: Want, dice: random.Random, busy: str = "") -> tuple[M
             if isinstance(step, Stop):
                 return m, steps
             if isinstance(step, Reboot):
+                assert not m.boot.other, "it would boot something else"
                 assert safe(m) and not m.container and not want.here and want.reboot != "never"
                 assert want.reboot == "always" or not (busy or m.passphrases)
             m = after(step, m, dice)

@@ -120,6 +120,10 @@ def _notes(machine: Machine, state: State) -> tuple[str, ...]:
     out = []
     if state == "ready" and machine.following is not None and machine.next_kernel != machine.kernel:
         out.append(f"kernel {machine.next_kernel} waits for the next boot and has its module")
+    if machine.boot.other:
+        out.append(f"{machine.boot.other}, no kernel of this machine: it does not come back by itself. {machine.boot.fix}")
+    if machine.boot.assumed:
+        out.append(f"{machine.boot.assumed}: kernel {machine.next_kernel} is assumed to boot next")
     if machine.passphrases:
         out.append(
             f"the disk {', '.join(machine.passphrases)} asks for a passphrase at boot: a reboot needs a person there"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from holdfast.components.nvidia.boot import KNOWN, Boot, boots
 from holdfast.components.nvidia.cards import Card, card
 from holdfast.operations.distribution import distribution
 from holdfast.versions import version_key
@@ -127,6 +128,8 @@ class Machine:
     """The running kernel's release."""
     next_kernel: str = ""
     """What will boot next; "" where there is no kernel in /boot (a container)."""
+    boot: Boot = KNOWN
+    """What the boot loader says of it; it may boot something else, which is no kernel of this machine."""
     kernels: Mapping[str, Kernel] = field(default_factory=dict)
     secure_boot: bool = False
     signatures_enforced: bool = False
@@ -216,18 +219,13 @@ def branch(version: str) -> int:
     return int(found[0]) if found else 0
 
 
-def next_kernel(bootable: list[str], entry: str) -> str:
-    """The newest by version, unless the boot loader's chosen ``entry`` names another one."""
-    ordered = sorted(bootable, key=version_key)
-    named = [k for k in ordered if re.search(rf"(?<![\w.]){re.escape(k)}(?![\w.+])", entry.rpartition(">")[2])]
-    return max(named, key=len) if named else ordered[-1] if ordered else ""
-
-
 def parse(found: Mapping[str, Any]) -> Machine:
     """The Machine in what ``read_machine`` returned; what an older recording lacks has its default."""
     kernels = {k: Kernel(k, **values) for k, values in dict(found["kernels"]).items()}
     packages = {name: Package(name, **values) for name, values in found.get("packages", {}).items()}
     name, codename = distribution(found.get("release", {}))
+    # An older recording has the entry alone.
+    boot = boots([k for k, v in kernels.items() if v.bootable], found.get("boot") or {"chosen": found.get("boot_entry", "")})
     return Machine(
         gpus=tuple(Gpu(**gpu) for gpu in found["gpus"]),
         distribution=name,
@@ -242,7 +240,8 @@ def parse(found: Mapping[str, Any]) -> Machine:
         drm_users=found.get("drm_users", 0),
         libraries=tuple(sorted(found["libraries"], key=version_key)),
         kernel=found["kernel"],
-        next_kernel=next_kernel([k for k, v in kernels.items() if v.bootable], found.get("boot_entry", "")),
+        next_kernel=boot.kernel,
+        boot=boot,
         kernels=kernels,
         secure_boot=found["secure_boot"],
         signatures_enforced=found["signatures_enforced"],

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from holdfast.components.nvidia.boot_reader import read_boot
+from holdfast.operations.remote import taking
+
 
 def read_machine(root: str) -> Any:
     """Runs on the host, and on a folder that looks like one: files below ``root``.
@@ -59,21 +62,6 @@ def read_machine(root: str) -> Any:
         # efivarfs puts four bytes of attributes before the value; a long list is in several variables.
         files = sorted(glob.glob(path("sys/firmware/efi/efivars", pattern)))
         return b"".join(read(os.path.relpath(f, root))[4:] for f in files)
-
-    def numbered(text: str, number: str) -> str:
-        """The kernel's command line behind an entry of grub.cfg that is given by its place ("1>2")."""
-        wanted, place, counts = [int(n) for n in number.split(">")], [], [0]
-        for line in map(str.strip, text.splitlines()):
-            if re.match(r"(menuentry|submenu)\s", line):
-                place.append(counts[-1])
-                counts[-1] += 1
-                counts.append(0)
-            elif line == "}" and place:
-                place.pop()
-                counts.pop()
-            elif line.startswith("linux") and place == wanted:
-                return line
-        return ""
 
     gpus, withheld = [], []
     # The cards that the loaded module has taken; None where it does not say.
@@ -184,13 +172,6 @@ def read_machine(root: str) -> Any:
             **module(kernel),
         }  # fmt: skip
     grub = "\n".join(text("etc/default", f) for f in ["grub", *(f"grub.d/{n}" for n in names("etc/default/grub.d"))])
-    entry = (re.findall(r"^\s*GRUB_DEFAULT=[\"']?([^\"'\n]*)", grub, re.M) or [""])[-1]
-    environment = dict(line.split("=", 1) for line in text("boot/grub/grubenv").splitlines() if "=" in line)
-    entry = environment.get("next_entry") or (environment.get("saved_entry", "") if entry == "saved" else entry)
-
-    if re.fullmatch(r"\d+(>\d+)*", entry) and (there := text("boot/grub/grub.cfg")):
-        entry = numbered(there, entry) or entry
-
     def free_mib() -> int | None:
         if root != "/":  # a recorded tree
             return int(said) if (said := text("boot.free_mib")) else None
@@ -283,7 +264,7 @@ def read_machine(root: str) -> Any:
         "libraries": sorted(libraries),
         "kernel": running,
         "kernels": kernels,
-        "boot_entry": entry,
+        "boot": read_boot(text, names, efi),
         "boot_free_mib": free_mib(),
         "reboot_for": sorted(set(text("run/reboot-required.pkgs").split()))
         or (["?"] if os.path.exists(path("run/reboot-required")) else []),
@@ -297,3 +278,6 @@ def read_machine(root: str) -> Any:
         "stopped": text("run/holdfast/nvidia-stopped").split(),
         "passphrases": passphrases,
     }
+
+
+taking(read_machine, read_boot)

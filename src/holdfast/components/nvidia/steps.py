@@ -223,6 +223,11 @@ def hindrance(machine: Machine, want: Want, why: str) -> Hindrance | None:
         words = f"{why}; but a reboot would not help: {lacking(machine) or 'dpkg is not done'}"
         fix = joined(room(machine), "sudo dpkg --configure -a", SAME)
         return Hindrance("reboot: needed and not done (it would not help)", Stop("next_kernel_broken", words, fix))
+    if machine.boot.other:
+        # Also where a reboot is insisted on: there it would never come back from.
+        words = f"{why}; but {machine.boot.other}, and that is no kernel of this machine"
+        plan = f"reboot: needed and not done ({machine.boot.other})"
+        return Hindrance(plan, Stop("needs_reboot", words, f"{machine.boot.fix}, {SAME}", code=3))
     if want.here:
         words = f"{why}; this computer cannot reboot and go on"
         plan = f"reboot: by you (this computer cannot reboot and go on: exit 3, {SAME})"
