@@ -130,6 +130,31 @@ def test_of_several_flavours_the_one_that_boots_counts() -> None:
         assert choose(booting, Want()).packages[0] == f"linux-modules-nvidia-580-server-open-{kind}"
 
 
+@pytest.mark.parametrize("names", ["linux-generic linux-generic-hwe-24.04", "linux-image-generic-hwe-24.04 linux-image-virtual"])
+@pytest.mark.parametrize(
+    ("release", "kind"),
+    [
+        ("6.8.0-50-generic", "generic"),
+        ("6.14.0-37-generic", "generic-hwe-24.04"),
+        # Older than what the metapackages bring by now; of the same series.
+        ("6.8.0-31-generic", "generic"),
+        ("6.14.0-24-generic", "generic-hwe-24.04"),
+    ],
+)
+def test_of_a_releases_own_kernel_and_the_newer_one_the_one_that_boots_counts(names: str, release: str, kind: str) -> None:
+    there = tuple(Package(n, "6.14.0-37.37~24.04.1" if "hwe" in n else "6.8.0-50.51") for n in names.split())
+    booting = replace(
+        machine("ubuntu", "noble", packages=there), kernel=release, next_kernel=release, kernels={release: Kernel(release)}
+    )
+    assert choose(booting, Want()).packages[0] == f"linux-modules-nvidia-580-server-open-{kind}"
+    # Ubuntu 22.04 writes its versions with dots alone.
+    old = {"linux-generic": "5.15.0.130.128", "linux-generic-hwe-22.04": "6.8.0-51.52~22.04.1"}
+    jammy = machine("ubuntu", "jammy", packages=tuple(Package(*one) for one in old.items()))
+    for boots, suffix in (("5.15.0-130-generic", "generic"), ("6.8.0-51-generic", "generic-hwe-22.04")):
+        one = replace(jammy, kernel=boots, next_kernel=boots, kernels={boots: Kernel(boots)})
+        assert choose(one, Want()).packages[0] == f"linux-modules-nvidia-580-server-open-{suffix}"
+
+
 @pytest.mark.parametrize(
     ("where", "beside"),
     [

@@ -166,16 +166,27 @@ def _no_branch(
     )
 
 
+def _alike(version: str, release: str) -> int:
+    """How many numbers from the first on a metapackage's version (6.8.0-50.50, 5.15.0.130.128) shares with the release of the
+    kernel that it brings (6.8.0-50-generic)."""
+    pairs = list(zip(*(re.findall(r"\d+", words)[:4] for words in (version, release)), strict=False))
+    return next((n for n, (ours, theirs) in enumerate(pairs) if ours != theirs), len(pairs))
+
+
 def flavour(machine: Machine) -> str:
     """Ubuntu's kernel flavour as its metapackages call it ("generic-hwe-24.04", "oem-24.04c"), Debian's ("amd64",
     "cloud-amd64"): the one of the kernel that boots next, where several are installed."""
     installed = [name for name, p in machine.packages.items() if p.installed]
     if machine.distribution == "ubuntu":
         # "virtual" is the generic kernel with fewer of its modules, and has no NVIDIA ones of its own.
-        metas = {(m[2], m[1].replace("virtual", "generic")) for name in installed if (m := _META.fullmatch(name))}
-        boots = machine.target.release.rpartition("-")[2]
-        found = sorted(one for one in metas if one[1] == boots) or sorted(metas)
-        return f"{found[-1][1]}{found[-1][0]}" if found else "generic"
+        metas = {
+            name: (m[2], m[1].replace("virtual", "generic")) for name in installed if (m := _META.fullmatch(name))
+        }
+        boots = machine.target.release
+        same = {name: one for name, one in metas.items() if one[1] == boots.rpartition("-")[2]} or metas
+        # The release's own and the newer one (hwe) have one suffix: the metapackage's version tells which kernel it brings.
+        best = max(same, key=lambda name: (_alike(machine.packages[name].version, boots), same[name]), default="")
+        return f"{same[best][1]}{same[best][0]}" if best else "generic"
     kinds = [k for k in ("rt-amd64", "cloud-amd64", "amd64") if f"linux-image-{k}" in installed]
     running = [k for k in ("rt-amd64", "cloud-amd64") if machine.kernel.endswith(f"-{k}")]
     return (kinds or running or ["amd64"])[0]
