@@ -52,6 +52,10 @@ INSTALLED: Files = {**HERE, **debian(), **headers(OLD), **dpkg(*there(*OWN))}
 WORKS: Files = {**INSTALLED, **loaded(V)}
 TAKEN = {"sys/bus/pci/devices/0000:01:00.0/driver": "../../bus/pci/drivers/nvidia"}
 BOTH = {**TAKEN, f"sys/bus/pci/devices/{SECOND}/driver": "../../bus/pci/drivers/nvidia"}
+GIVEN_AWAY = {
+    "sys/bus/pci/devices/0000:01:00.0/driver": "../../bus/pci/drivers/vfio-pci",
+    f"sys/bus/pci/devices/{SECOND}/driver": "../../bus/pci/drivers/snd",
+}
 SECURE: Files = {SECURE_BOOT: b"\x06\0\0\0\x01"}
 VENDOR_OPEN = dpkg(
     *theirs("nvidia-kernel-open-dkms", "nvidia-driver-cuda", "nvidia-persistenced"), *there("linux-headers-amd64")
@@ -105,6 +109,18 @@ ODD: dict[str, tuple[Files, dict[str, str], str, str, str]] = {
         WORKS, {**BOTH, f"sys/bus/pci/devices/{SECOND}/driver": "../../bus/pci/drivers/pci-stub"},
         "ready", "pci-stub holds it", "kernel's command line",
     ),
+    "nouveau is loaded, and a virtual machine has the card that it would take": (
+        {**INSTALLED, **NOUVEAU}, GIVEN_AWAY, "needs_reload", "the driver's module is not loaded", "./holdfast up",
+    ),
+    "nouveau is loaded and holds no card": (
+        {**INSTALLED, **NOUVEAU, "sys/bus/pci/drivers/nouveau/bind": ""}, {},
+        "needs_reload", "the driver's module is not loaded", "./holdfast up",
+    ),
+    "nouveau is loaded and holds one": (
+        {**INSTALLED, **NOUVEAU}, {f"sys/bus/pci/drivers/nouveau/{SECOND}": f"../../../../devices/{SECOND}"},
+        "needs_reboot", "nouveau holds the cards", "reboot",
+    ),
+    "nouveau beside the driver, and no card of its own": ({**WORKS, **NOUVEAU}, BOTH, "ready", "", ""),
     "nova in nouveau's place": ({**INSTALLED, "sys/module/nova_core/x": ""}, {}, "needs_reboot", "nouveau holds", "reboot"),
     "a module of DKMS hides the packages'": (
         SHADOWED, {}, "next_kernel_broken", f"hides the {N} of the packages", f"dkms remove nvidia/{V} --all",

@@ -65,6 +65,9 @@ def test_the_steps_from_there(tmp_path: Path) -> None:
         return to_use(read(tmp_path / name, files, links=links), Want(**want), ())  # type: ignore[arg-type]
 
     assert isinstance(first("a .run file's driver, not loaded"), Load)
+    # Nobody is asked for a reboot, which would be asked for again after it.
+    assert isinstance(first("nouveau is loaded and holds no card"), Load)
+    assert isinstance(first("nouveau is loaded and holds one"), Reboot)
     assert isinstance(first("the right modules for Pascal, the open ones still loaded"), Reload)
     assert isinstance(first("the running kernel was removed, nothing loaded"), Reboot)
     lost = read(tmp_path / "lost", ODD["no /boot, and nouveau"][0])

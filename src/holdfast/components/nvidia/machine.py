@@ -116,6 +116,7 @@ class Machine:
     withheld: tuple[str, ...] = ()
     """Addresses of the host's cards, which this container sees and was not given."""
     nouveau: bool = False
+    """It holds a card. Loaded and bound to none, it stands in nobody's way."""
     module: str = ""
     """Version of the loaded kernel module."""
     open_module: bool = False
@@ -219,6 +220,15 @@ def branch(version: str) -> int:
     return int(found[0]) if found else 0
 
 
+def _holds(found: Mapping[str, Any]) -> bool:
+    """Whether nouveau, which is loaded, is bound to a card."""
+    drivers, listed = [gpu.get("driver", "") for gpu in found["gpus"]], found.get("nouveau_cards")
+    if "nouveau" in drivers or listed is not None:
+        return "nouveau" in drivers or bool(listed)
+    # A recording without its list: nouveau takes what nobody else has taken.
+    return not any(drivers) or any(driver.lower().startswith("nova") for driver in drivers)
+
+
 def parse(found: Mapping[str, Any]) -> Machine:
     """The Machine in what ``read_machine`` returned; what an older recording lacks has its default."""
     kernels = {k: Kernel(k, **values) for k, values in dict(found["kernels"]).items()}
@@ -233,7 +243,7 @@ def parse(found: Mapping[str, Any]) -> Machine:
         boot_id=found.get("boot_id", ""),
         container=found.get("container", False),
         withheld=tuple(found.get("withheld", ())),
-        nouveau=found["nouveau"],
+        nouveau=found["nouveau"] and _holds(found),
         module=found["module"],
         open_module=found["open_module"],
         uvm=found.get("uvm", True),

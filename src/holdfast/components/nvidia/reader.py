@@ -82,6 +82,12 @@ def read_machine(root: str) -> Any:
     if container and not os.path.exists(path("dev/nvidiactl")):
         gpus, withheld = [], [gpu["address"] for gpu in gpus]
 
+    def nouveau_cards() -> list[str] | None:
+        """The addresses that nouveau is bound to; None where the bus has no list of its."""
+        there = [f"sys/bus/pci/drivers/{name}" for name in ("nouveau", "nova_core", "NovaCore")]
+        lists = [names(at) for at in there if os.path.isdir(path(at))]
+        return [name for found in lists for name in found if ":" in name] if lists else None
+
     libraries = set()
     # Debian keeps the real file one folder deeper, behind its alternatives.
     for folder in ("usr/lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu/nvidia/current"):
@@ -257,6 +263,7 @@ def read_machine(root: str) -> Any:
         "withheld": withheld,
         # nova takes nouveau's place in newer kernels, and stands in the way as it does.
         "nouveau": any(os.path.isdir(path("sys/module", name)) for name in ("nouveau", "nova_core")),
+        "nouveau_cards": nouveau_cards(),
         "module": text("sys/module/nvidia/version"),
         "open_module": "Open Kernel Module" in text("proc/driver/nvidia/version"),
         "uvm": os.path.isdir(path("sys/module/nvidia_uvm")),
