@@ -55,16 +55,6 @@ def test_a_part_or_a_soak_has_no_budget(given: dict[str, Any], monkeypatch: pyte
     assert not [line for line in found.lines if "BUDGET" in line or " of " in line]
 
 
-def test_what_is_unfinished_runs_when_it_is_named_and_is_told_when_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    half = Rung("half", "not yet", [], unfinished=True)
-    monkeypatch.setattr(test, "rungs", lambda extra: [Rung("whole", "", []), half])
-    found = run(monkeypatch, 1)
-    assert len(found.data["rungs"]) == 1
-    assert "not run: half, not yet: unfinished; ./holdfast test --rung half" in found.lines
-    found = run(monkeypatch, 1, rung=["half"])
-    assert len(found.data["rungs"]) == 1 and not [line for line in found.lines if "not run" in line]
-
-
 RED = """
 import pathlib, pytest
 

@@ -34,7 +34,7 @@ def names(found: list[list[Rung]]) -> list[list[str]]:
 
 def test_what_takes_longest_is_one_lane_and_the_rest_another(monkeypatch: pytest.MonkeyPatch) -> None:
     found = names(lanes(rungs([])))
-    assert found[0] == ["style", "unit", "fake", "lease", "down", "driver"] and found[1] == list(LONG)
+    assert found[0] == ["style", "unit", "fake", "lease", "down", "driver", "vm"] and found[1] == list(LONG)
     assert names(lanes(rungs([])[:2])) == [["style", "unit"]]
     everything = [rung.name for rung in rungs([])]
     assert names(lanes(rungs([]), soak=10)) == [everything], "what is measured is measured alone"
