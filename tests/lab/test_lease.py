@@ -17,6 +17,9 @@ SOURCE = (Path(__file__).parent / "turns.py").read_text("utf-8")
 CODER, REASONER = "ollama@coder.service", "ollama@reasoner.service"
 DIRECTORY = "/run/holdfast/lease"
 HAND_OVERS = 12 * SOAK or 6
+# Ollama ends a generation at ten contexts: boundedNumPredict in
+# https://github.com/ollama/ollama/blob/v0.32.15/llm/llama_server.go
+CONTEXTS = 10
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +61,11 @@ def prefer(machine: Any, *words: str) -> None:
 
 
 def long(machine: Any, seconds: float) -> int:
-    """A number of tokens that takes about that long here."""
+    """A number of tokens that takes about that long here, or as many as the server gives for one request."""
     assert whole(one(machine, "coder", 400))
     warm = one(machine, "coder", 400)
-    return int(400 * seconds / warm["took"])
+    most = CONTEXTS * machine.settings.instances["coder"].context
+    return min(int(400 * seconds / warm["took"]), most)
 
 
 def test_servers_take_turns_and_nothing_is_cut(machine: Any) -> None:
