@@ -20,16 +20,24 @@ OUTPUT = "/run/holdfast/open-webui/origin.env"
 # The name that was read last. A machine that starts faster than its network would else come up with no public address.
 LAST_NAME = "/var/lib/holdfast/open-webui/name"
 COMING = ("NoState", "Starting")  # ipn.State of tailscaled: the name is not known yet, but will be
+SOCKET = "/run/tailscale/tailscaled.sock"  # there while the daemon runs
 
 
 def tailscale(*words: str) -> dict[str, Any]:
-    """The answer of the tailscale program as an object; {} where it or its daemon is not there."""
+    """The answer of the tailscale program as an object; {} where it or its daemon is not there.
+
+    A daemon that is there and does not answer, as on a machine that is busy with its boot, is one that starts.
+    """
     try:
         done = subprocess.run(["tailscale", *words], capture_output=True, text=True, timeout=10)
         answer = json.loads(done.stdout) if done.returncode == 0 else {}
-    except (OSError, ValueError, subprocess.SubprocessError):
+    except OSError:
         return {}
-    return answer if isinstance(answer, dict) else {}
+    except (ValueError, subprocess.SubprocessError):
+        answer = {}
+    if answer and isinstance(answer, dict):
+        return answer
+    return {"BackendState": COMING[0]} if os.path.exists(SOCKET) else {}
 
 
 def read_status(wait_s: float) -> dict[str, Any]:

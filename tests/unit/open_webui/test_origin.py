@@ -149,6 +149,10 @@ def test_the_real_program_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     for broken in ("echo nonsense", "exit 3", "echo 7"):
         program.write_text(f"#!/bin/sh\n{broken}\n")
         assert origin.tailscale("status", "--json") == {}
+        monkeypatch.setattr(origin, "SOCKET", str(program))  # its daemon is there
+        assert origin.tailscale("status", "--json") == {"BackendState": "NoState"}
+        monkeypatch.undo()
+        monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     program.unlink()
     assert origin.tailscale("status", "--json") == {}
     assert (tmp_path / "asked").read_text() == "status --json\n"
