@@ -9,6 +9,7 @@ import socketserver
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -152,20 +153,30 @@ def test_a_look_through_the_relay_is_no_request(
     relay.door.close()
 
 
+@contextmanager
+def computing(monkeypatch: pytest.MonkeyPatch, stat: Path) -> Iterator[None]:
+    """A process that computes while the reader, and nobody else, waits."""
+    sleep, reader = time.sleep, threading.current_thread()
+
+    def work(seconds: float) -> None:
+        if threading.current_thread() is not reader:  # what an earlier test has left
+            sleep(seconds)
+            return
+        assert seconds == 0.6
+        stat.write_text(stat.read_text().replace(" 0 0 0\n", " 500 0 0\n"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "sleep", work)
+        yield
+
+
 def test_a_server_that_does_not_answer_is_known_by_its_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     process(tmp_path, 7, "/opt/ollama/lib/ollama/llama-server", "--port", "1")
     process(tmp_path, 8, "/usr/bin/python3", "-I", "/opt/ollama/lib/ollama/llama-server")
     process(tmp_path, 9, "/opt/ollama/bin/ollama", "runner", "--port", "1")
     process(tmp_path, 10, "/opt/ollama/bin/ollama", "serve")
 
-    def work(seconds: float) -> None:
-        """It computes while the reader waits."""
-        assert seconds == 0.6
-        stat = tmp_path / "proc/8/stat"
-        stat.write_text(stat.read_text().replace(" 0 0 0\n", " 500 0 0\n"))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(time, "sleep", work)
+    with computing(monkeypatch, tmp_path / "proc/8/stat"):
         assert read_activity(str(tmp_path), 0.6, []) == ["ollama@coder (pid 8) is computing"]
     assert read_activity(str(tmp_path), 0.01, []) == []
 
@@ -176,12 +187,7 @@ def test_anothers_service_on_the_cards_counts_while_it_computes(tmp_path: Path, 
     others = strangers(Machine(holders=(Holder(21, "python3", "jupyter.service"), *known)))
     assert others == [21]
 
-    def work(seconds: float) -> None:
-        stat = tmp_path / "proc/21/stat"
-        stat.write_text(stat.read_text().replace(" 0 0 0\n", " 500 0 0\n"))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(time, "sleep", work)
+    with computing(monkeypatch, tmp_path / "proc/21/stat"):
         assert read_activity(str(tmp_path), 0.6, others) == ["jupyter (pid 21) is computing"]
     assert read_activity(str(tmp_path), 0.01, others) == [], "it waits for its next cell"
 
