@@ -156,6 +156,16 @@ def test_what_another_apt_has_half_done_is_waited_for_and_not_repaired(required:
     assert not done.failed and "dpkg --configure -a" in [what for _, what in m.log[before:]]
 
 
+def test_anothers_half_installed_package_does_not_stop_an_apply_where_the_driver_works(required: dict[str, Any]) -> None:
+    m = driven(required)
+    m.driver.states = {"cups": "iF"}
+    before = len(m.log)
+    plan, done = engine.run(m.copy(), required, dry=True), engine.run(m, required)
+    assert not plan.planned and not done.failed and not done.changed, (plan.planned, done.errors, done.changed)
+    assert "dpkg --configure -a" not in [what for _, what in m.log[before:]]
+    assert "half-installed packages: cups" in notes(done) and "Fix: on the machine: sudo dpkg --configure -a" in notes(done)
+
+
 def test_a_container_is_not_rebooted_for_its_hosts_kernel(required: dict[str, Any]) -> None:
     m = bare(python=True)
     m.driver.container = True

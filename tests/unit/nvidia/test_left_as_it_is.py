@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import pytest
 
+from holdfast.components.nvidia.classify import classify, findings
 from holdfast.components.nvidia.commands import line
 from holdfast.components.nvidia.installing import by_hand, to_install
 from holdfast.components.nvidia.machine import Failure, Gpu, Kernel, Key, Machine, Package
 from holdfast.components.nvidia.outlook import outlook
 from holdfast.components.nvidia.packages import Want
 from holdfast.components.nvidia.signing import unsigned
-from holdfast.components.nvidia.steps import Install, Repair, Stop
+from holdfast.components.nvidia.steps import Install, Repair, Stop, to_use
 
 OLD, NEW = "6.8.0-45-generic", "6.8.0-50-generic"
 
@@ -112,3 +113,48 @@ def test_where_up_does_nothing_status_does_not_send_there(want: Want) -> None:
     assert "sudo dkms autoinstall -k 6.8.0-50-generic" in by_hand(machine, want)
     # The control: here it does.
     assert by_hand(ubuntu("580.95.05", True, "linux-modules-nvidia-580-open-generic"), Want()) == ""
+
+
+def whole(*names: str) -> Machine:
+    """A machine that works, with ``names`` half-installed; its next kernel has the module."""
+    machine = ubuntu("580.95.05", False, "nvidia-headless-no-dkms-580-server", "linux-modules-nvidia-580-server-generic")
+    there = {n: Package(n, "1", "iF") for n in names}
+    kernels = {**machine.kernels, NEW: replace(machine.kernels[OLD], release=NEW)}
+    return replace(machine, kernels=kernels, packages={**machine.packages, **there}, broken_packages=names)
+
+
+def test_another_ones_package_that_is_half_installed_leaves_a_driver_that_works_usable() -> None:
+    machine = whole("cups")
+    found = classify(machine, {}, 550)
+    assert (found.state, found.works, found.usable, found.problems) == ("broken_packages", True, True, ())
+    assert "half-installed packages: cups; none is the driver's, which works" in found.reason
+    assert "sudo dpkg --configure -a" in found.fix
+    assert findings(machine, {}, 550) == [(f"broken_packages: {found.reason}", found.fix)]
+    # An apply has nothing to do for the driver, and neither repairs what is another's nor stops at it.
+    assert (to_install(machine, Want(), ()), to_use(machine, Want(), ())) == (None, None)
+    assert outlook(machine, Want()) == "reboot: no"
+
+
+@pytest.mark.parametrize("name", ["nvidia-utils-580-server", f"linux-image-{NEW}", "initramfs-tools", "libcuda1", "libc6"])
+def test_a_half_installed_package_of_the_drivers_or_the_kernels_is_repaired(name: str) -> None:
+    found = classify(whole(name), {}, 550)
+    assert (found.state, found.usable) == ("broken_packages", False)
+    assert isinstance(to_install(whole(name), Want(), ()), Repair)
+    for other in ("nvidia-container-toolkit", "linux-libc-dev", "virtualbox-dkms", "libcups2"):
+        assert classify(whole(other), {}, 550).usable, other
+
+
+def test_dpkg_finishes_before_anything_is_installed() -> None:
+    machine = replace(whole("cups"), kernels=ubuntu("580.95.05", False).kernels)
+    found = classify(machine, {}, 550)
+    assert found.usable and "half-installed packages: cups" in found.reason and f"{NEW}, which boots next, has no" in found.reason
+    first = to_install(machine, Want(), ())
+    assert isinstance(first, Repair) and "cups" in first.why
+    # It helped: then the modules; it did not: the driver works all the same, and status and the apply's end tell why.
+    assert isinstance(to_install(replace(machine, broken_packages=()), Want(), (first,)), Install)
+    assert to_install(machine, Want(), (first,)) is None
+    # Without a driver nothing can be installed while apt fails, and that is said.
+    bare = replace(machine, module="", uvm=False, libraries=())
+    assert isinstance(to_install(bare, Want(), ()), Repair)
+    last = to_install(bare, Want(), (first,))
+    assert isinstance(last, Stop) and "cups" in last.why and "dpkg --configure -a" in last.fix

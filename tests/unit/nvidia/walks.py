@@ -53,6 +53,7 @@ packages = st.dictionaries(
     st.sampled_from([
         "nvidia-kernel-dkms", "nvidia-driver-cuda", "nvidia-kernel-open-dkms", "linux-modules-nvidia-580-server-open-generic",
         "nvidia-driver-580-open", f"linux-image-{NEW}", f"linux-image-{OLD}", "linux-headers-amd64", "libcuda1",
+        "cups",
     ]),
     st.tuples(st.sampled_from(["ii", "ii", "hi", "iF", "iU"]), st.booleans()), max_size=4,
 )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from holdfast.components.nvidia.checks import (
@@ -87,15 +87,18 @@ def classify(machine: Machine, declared: Mapping[str, str], minimum_driver: int)
         return Finding("no_gpu", "no NVIDIA GPU", reason, fix, missing=missing)
     words = f"{', '.join(map(str, own))}; {_loaded(machine)}"
     state, reason, fix = _driver(machine, driven(machine, declared), minimum_driver)
+    works = _works(machine, state)
+    if machine.broken_packages and not machine.broken_driver:
+        works, reason, fix = _beside(machine, driven(machine, declared), minimum_driver, reason, fix)
     if machine.container and state == "needs_reboot":
         fix = HOST
-    gone = {gpu: told for gpu in own if (told := fallen(machine, gpu)) and (not gpu.answers or _works(machine, state))}
+    gone = {gpu: told for gpu in own if (told := fallen(machine, gpu)) and (not gpu.answers or works)}
     needed = [gpu for gpu in gone if not declared or gpu.address in declared.values()]
     notes = (*notes, *(gone[gpu][0] for gpu in gone if gpu not in needed), *_notes(machine, state))
     lost = tuple(gone[gpu] for gpu in needed)
     if missing or lost:
         fix = CORRECT if missing else lost[0][1]
-    return Finding(state, words, reason, fix, _works(machine, state), missing, notes, lost)
+    return Finding(state, words, reason, fix, works, missing, notes, lost)
 
 
 def findings(machine: Machine, declared: Mapping[str, str], minimum_driver: int) -> list[tuple[str, str]]:
@@ -172,6 +175,19 @@ def _broken(machine: Machine) -> _Answer:
         return "broken_packages", reason, f"{APPLY}; all of the log: {f.log}"
     reason = joined(f"half-installed packages: {names}", cramped(machine))
     return "broken_packages", reason, joined(room(machine), "sudo dpkg --configure -a", APPLY)
+
+
+def _beside(machine: Machine, gpus: tuple[Gpu, ...], minimum: int, reason: str, fix: str) -> tuple[bool, str, str]:
+    """(whether the driver works, reason, fix) where what is half-installed is none of the driver's or the kernels'."""
+    state, beneath, way = _driver(replace(machine, broken_packages=()), gpus, minimum)
+    if not _works(machine, state):
+        return False, reason, fix
+    names = ", ".join(machine.broken_packages[:5])
+    mend = "on the machine: sudo dpkg --configure -a says why; sudo apt-get --fix-broken install"
+    what = f"half-installed packages: {names}; none is the driver's, which works, but apt fails until they are set up"
+    if state == "ready":
+        return True, what, mend
+    return True, f"{what}; {beneath}", joined(mend, way)
 
 
 def _unbuilt(machine: Machine) -> _Answer:

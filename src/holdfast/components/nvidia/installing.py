@@ -40,7 +40,10 @@ def to_install(machine: Machine, want: Want, taken: Taken) -> Step | None:
     if found.state == "no_gpu" or want.source == "none":
         return None
     if machine.broken_packages:
-        return _repair(machine, found, taken)
+        # None of the driver's, beside one that works: dpkg finishes before anything is installed, and else it is theirs.
+        beside = found.works and not took(taken, Repair)
+        whole = to_install(replace(machine, broken_packages=()), want, taken) if beside else None
+        return _repair(machine, found, taken) if not found.works or isinstance(whole, Install | Build | Image) else whole
     failed = removed(taken)
     if found.state == "broken_packages":
         return stop(found, want)

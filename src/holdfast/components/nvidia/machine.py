@@ -180,6 +180,11 @@ class Machine:
         return tuple(p for p in self.packages.values() if DRIVER.match(p.name))
 
     @property
+    def broken_driver(self) -> tuple[str, ...]:
+        """Those of the packages that dpkg has not finished with which a driver, a kernel or the next boot needs."""
+        return tuple(name for name in self.broken_packages if NEEDED.match(name))
+
+    @property
     def held(self) -> tuple[str, ...]:
         """Driver and kernel packages on hold."""
         return tuple(sorted(p.name for p in self.packages.values() if p.state[:1] == "h"))
@@ -209,6 +214,12 @@ _BESIDE = (
     "profiler|support|texture|visual-profiler|xconfig"
 )
 DRIVER = re.compile(rf"^(lib)?nvidia-(?!{_BESIDE})|^libcuda1$|^cuda-drivers|^linux-modules-nvidia-")
+
+# Without which no driver works or no kernel boots, beside the driver itself.
+NEEDED = re.compile(
+    rf"{DRIVER.pattern}|^nvidia-(installer-cleanup|support)|^(glx-alternative|update-glx|firmware-nvidia)|^(dkms|kmod|libc6|dpkg|apt)$"
+    r"|^linux-(?!libc-dev|doc|source|perf|tools|cpupower)|^(initramfs-tools|dracut|cryptsetup|lvm2|mdadm|grub|shim|systemd|udev)(-|$)"
+)
 
 # Whose installation builds modules: nvidia-kernel-dkms, nvidia-open-kernel-dkms, nvidia-dkms-580-open.
 DKMS = re.compile(r"nvidia(?!-(?:fs|gdrcopy|headless)-)\S*-dkms|nvidia-dkms.*")
