@@ -21,6 +21,7 @@ from holdfast.lab.network import Network
 from holdfast.lab.processes import Process, alive, environment
 from holdfast.lab.state import LabState
 from holdfast.lab.tailnet import MEMBERS, Member, unpack
+from holdfast.lab.vm.kept import require_no_disk
 from holdfast.lab.vm.layout import patience
 from holdfast.progress import QUIET, Progress
 
@@ -48,9 +49,10 @@ class Lab:
         """Make the lab, or keep the one that lives (what has died in it is started again).
 
         ``models`` maps a role to a GGUF that is served in place of the tiny one. What a killed start has left is removed
-        first; a start that fails removes what it made, its logs excepted. Raises HoldfastError.
+        first, the disk of a virtual machine never; a start that fails removes what it made, its logs excepted. Raises
+        HoldfastError.
         """
-        prerequisites.ensure(progress)
+        self.prepare(progress)
         with progress.phase("depot"):
             depot.fetch(progress=progress)
         with lock(progress):
@@ -62,6 +64,7 @@ class Lab:
                         fix="./holdfast down first",
                     )
                 return _Making(self.layout, found.nonce, self.release, progress).mend(found, models)
+            require_no_disk(self.layout)
             remove(self.layout)
             try:
                 making = _Making(self.layout, secrets.token_hex(8), self.release, progress)
@@ -71,6 +74,10 @@ class Lab:
                     keep_logs(self.layout, error)
                 remove(self.layout)
                 raise
+
+    def prepare(self, progress: Progress = QUIET) -> None:
+        """What this computer must have for it."""
+        prerequisites.ensure(progress)
 
     def down(self, progress: Progress = QUIET) -> None:
         """Remove everything of this lab, whole or half-made, and nothing else. Harmless when there is nothing."""

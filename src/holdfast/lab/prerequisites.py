@@ -28,10 +28,11 @@ PROGRAMS = {
     "dpkg-deb": "dpkg",
 }
 # What a virtual machine needs besides.
-VM_PROGRAMS = {"qemu-system-x86_64": "qemu-system-x86", "mke2fs": "e2fsprogs", "debugfs": "e2fsprogs"}
+VM_PROGRAMS = {"qemu-system-x86_64": "qemu-system-x86", "mke2fs": "e2fsprogs", "debugfs": "e2fsprogs", "setpriv": "util-linux"}
 # Brought by no program: Debian's keys (Ubuntu lacks them, and mmdebstrap would take an unsigned mirror for an error).
 FILES = {"/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring"}
 TUN = Path("/dev/net/tun")
+MEMINFO = Path("/proc/meminfo")
 LOCK_SECONDS = 300
 _LOCKED = ("Could not get lock", "Unable to acquire the dpkg frontend lock", "is another process using it")
 
@@ -63,6 +64,19 @@ def ensure(progress: Progress = QUIET, vm: bool = False) -> list[str]:
     if not TUN.exists():
         raise HoldfastError("this computer has no /dev/net/tun", fix="modprobe tun")
     return wanted
+
+
+def require_memory(mib: int) -> None:
+    """Raises HoldfastError where this computer has no ``mib`` MiB of memory to give to a virtual machine."""
+    fields = dict(line.split(":") for line in MEMINFO.read_text().splitlines())
+    # What can be had without taking it from a program, and what the programs that sleep can be moved to (proc_meminfo(5), kB).
+    free = sum(int(fields[name].split()[0]) for name in ("MemAvailable", "SwapFree")) // 1024
+    if free < mib:
+        raise HoldfastError(
+            f"a virtual machine takes {mib} MiB of memory, and {free} MiB are free here", where=str(MEMINFO),
+            allowed=f"at least {mib} MiB", fix="end what uses much (ps -eo rss,args --sort=-rss | head), then repeat; "
+            "a machine that is no virtual one needs less: ./holdfast up",
+        )  # fmt: skip
 
 
 def install(packages: list[str], progress: Progress = QUIET) -> None:

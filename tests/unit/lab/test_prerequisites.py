@@ -85,6 +85,7 @@ def test_a_lab_asks_apt_once_for_all_that_it_and_its_depot_lack(
     monkeypatch.setattr(prerequisites, "VM_PROGRAMS", {"no-such-emulator": "an-emulator"})
     monkeypatch.setattr(prerequisites, "FILES", {})
     monkeypatch.setattr(prerequisites, "TUN", apt)
+    monkeypatch.setattr(prerequisites, "MEMINFO", meminfo(apt, 1 << 20, 0))
     monkeypatch.setattr(prerequisites.os, "geteuid", lambda: 0)
     monkeypatch.setattr(prerequisites, "missing", once(prerequisites.missing, apt / "installed"))
     monkeypatch.setattr(depot, "packages_needed", once(lambda: ["gcc", "its-package"], apt / "installed"))
@@ -101,6 +102,41 @@ def test_a_lab_asks_apt_once_for_all_that_it_and_its_depot_lack(
         "update", f"install {wanted}",
     ]  # fmt: skip
     assert notes.lines == [f"installing on this computer with apt: {wanted}"]
+
+
+def meminfo(folder: Path, free_mib: int, swap_mib: int) -> Path:
+    file = folder / "meminfo"
+    file.write_text(f"MemTotal: 9 kB\nMemAvailable: {free_mib << 10} kB\nSwapFree: {swap_mib << 10} kB\nHugePages_Total: 0\n")
+    return file
+
+
+@pytest.mark.parametrize(("free", "swap", "enough"), [(4096, 0, True), (4000, 96, True), (4000, 95, False)])
+def test_memory_for_a_virtual_machine(
+    free: int, swap: int, enough: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prerequisites, "MEMINFO", meminfo(tmp_path, free, swap))
+    if enough:
+        prerequisites.require_memory(4096)
+        return
+    with pytest.raises(HoldfastError, match="takes 4096 MiB of memory, and 4095 MiB are free") as told:
+        prerequisites.require_memory(4096)
+    assert told.value.allowed and told.value.fix
+
+
+@pytest.mark.parametrize("kind", [Lab, VmLab])
+def test_this_computer_is_looked_at_once(kind: type[Lab], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr(prerequisites, "MEMINFO", meminfo(tmp_path, 1 << 20, 0))
+    asked: list[bool] = []
+    monkeypatch.setattr(prerequisites, "ensure", lambda progress, vm=False: asked.append(vm))
+
+    def fetch(progress: Progress) -> None:
+        raise LookupError("as far as the depot")
+
+    monkeypatch.setattr(depot, "fetch", fetch)
+    with pytest.raises(LookupError):
+        kind("few").up()
+    assert asked == [kind is VmLab]
 
 
 def once(lacking: Callable[..., list[str]], installed: Path) -> Callable[..., list[str]]:

@@ -7,12 +7,14 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.unit.lab.test_prerequisites import Notes
 
 from holdfast.errors import HoldfastError
 from holdfast.lab import prerequisites
 from holdfast.lab.layout import Layout
-from holdfast.lab.vm import accel, boot_files, disk, dress, power
+from holdfast.lab.vm import accel, boot_files, disk, dress, machine, power
 from holdfast.lab.vm import layout as vm
+from holdfast.lab.vm import qemu as program
 
 
 def test_the_newest_kernel_boots_as_grub_orders_them() -> None:
@@ -54,10 +56,37 @@ def test_a_disk_without_initrd_or_without_kernel(tmp_path: Path) -> None:
     disk.make(tree(tmp_path / "a", "7.0", initrd=False), image, env=env, log=tmp_path / "log")
     assert boot_files.extract(image, tmp_path).initrd is None
     disk.make(tree(tmp_path / "b"), image, env=env, log=tmp_path / "log")
-    with pytest.raises(HoldfastError, match="no kernel"):
+    with pytest.raises(HoldfastError, match=r"no kernel in /boot\n") as bare:
         boot_files.extract(image, tmp_path)
+    image.write_bytes(bytes(1 << 20))  # no file system
+    with pytest.raises(HoldfastError, match=r"no kernel in /boot: .*Bad magic number") as broken:
+        boot_files.extract(image, tmp_path)
+    assert "./holdfast up --vm" in bare.value.fix and "./holdfast up --vm" in broken.value.fix
+    with pytest.raises(HoldfastError, match="cannot be mended") as hopeless:
+        boot_files.repair(image)
+    assert f"e2fsck {image}" in hopeless.value.fix
     with pytest.raises(HoldfastError, match="not made to become a virtual one"):
         dress.kernel(tmp_path / "b" / "tree")
+
+
+def test_what_fails_while_a_machine_is_made_says_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("mke2fs", "ip", "unshare"):
+        (tmp_path / name).write_text("#!/bin/sh\necho no; exit 3\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    made, env = tree(tmp_path, "7.0"), dict(os.environ)
+    (made / "etc/systemd/system").mkdir(parents=True)
+    steps = [
+        lambda: disk.make(made, tmp_path / "disk.img", env=env, log=tmp_path / "log"),
+        lambda: dress.dress(made, env=env, log=tmp_path / "log"),
+        lambda: machine.plug(Layout("few"), env),
+    ]
+    for step in steps:
+        with pytest.raises(HoldfastError, match="ended with status 3: no") as told:
+            step()
+        assert "./holdfast down" in told.value.fix
 
 
 def test_an_initrd_is_made_anew_where_it_is_missing_or_older_than_what_is_to_be_in_it(tmp_path: Path) -> None:
@@ -90,7 +119,7 @@ def test_why_qemu_ended() -> None:
 def test_what_costs_much_in_software_is_left_out_there_alone() -> None:
     files = boot_files.BootFiles("6.12.10", Path("/k"), None)
     layout = Layout("lab")
-    words = {accelerator: power.command(layout, files, accelerator, 512) for accelerator in ("kvm", "tcg")}
+    words = {accelerator: program.command(layout, files, accelerator, 512) for accelerator in ("kvm", "tcg")}
     assert any("mitigations=off" in w for w in words["tcg"])
     assert not any("mitigations=off" in w for w in words["kvm"])
     assert "max" in words["tcg"] and any("clearcpuid=cx16" in w for w in words["tcg"]), "for the kernel alone: programs need it"
@@ -123,6 +152,25 @@ def test_kvm_works_where_a_kernel_came_up_with_it(qemu: Path) -> None:
     assert "booted no kernel within 2 s" in tried()
     qemu.write_text("exit 0\n")
     assert tried(), "an end without a word is no boot"
+
+
+@pytest.mark.parametrize(
+    ("device", "boots", "accelerator", "said"),
+    [(True, True, "kvm", ""), (True, False, "tcg", "KVM fails (ended with status 0)"), (False, True, "tcg", "KVM is not there")],
+)
+def test_kvm_is_chosen_where_its_device_is_there_and_boots(
+    qemu: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, device: bool, boots: bool, accelerator: str, said: str
+) -> None:
+    """A boot would succeed where the device is missing: it is not even tried."""
+    qemu.write_text(f'touch {tmp_path}/tried; {f"""echo "{accel.MARK}" > "$serial" """ if boots else "exit 0"}\n')
+    monkeypatch.setattr(accel, "DEVICE", tmp_path / "kvm")
+    if device:
+        accel.DEVICE.touch()
+    notes = Notes()
+    assert accel.choose(Path("/k"), notes) == accelerator
+    assert (tmp_path / "tried").exists() == device
+    assert [said in note and "in software" in note for note in notes.lines] == ([True] if said else [])
+    assert bool(accel.refusal(Path("/k"))) == bool(said)
 
 
 def test_qemu_is_asked_for_where_a_virtual_machine_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from holdfast.lab.vm.layout import QEMU
 from holdfast.progress import QUIET, Progress
 
+DEVICE = Path("/dev/kvm")
 SECONDS = 10  # one that works needs one or two
 # Debian's kernel says so when it has no disk to boot from: it got through its decompression, its drivers and its console.
 MARK = "Unable to mount root"
@@ -33,8 +34,8 @@ def choose(kernel: Path, progress: Progress = QUIET) -> str:
 
 def refusal(kernel: Path, seconds: float = SECONDS) -> str:
     """Why KVM does not do here; "" where it does. It is tried with a real boot, since /dev/kvm may be there and not work."""
-    if not Path("/dev/kvm").exists():
-        return "is not there (/dev/kvm)"
+    if not DEVICE.exists():
+        return f"is not there ({DEVICE})"
     return boot_fails(kernel, KVM, seconds)
 
 

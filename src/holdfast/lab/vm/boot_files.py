@@ -13,6 +13,8 @@ from holdfast.errors import HoldfastError
 from holdfast.proc import run
 from holdfast.versions import version_key
 
+ENDED = "./holdfast down, then ./holdfast up --vm (another disk)"
+
 
 @dataclass(frozen=True)
 class BootFiles:
@@ -31,21 +33,20 @@ def newest(names: Iterable[str]) -> str:
 
 def repair(disk: Path) -> None:
     """Replay the journal and mend what a power cut has left, as the initrd's fsck would. Raises where that is not possible."""
-    done = run(["e2fsck", "-p", disk], check=False)
+    done = run(["e2fsck", "-p", disk], check=False, fix=ENDED)
     if done.returncode not in (0, 1):
-        raise HoldfastError(
-            f"the disk cannot be mended: {done.stdout}{done.stderr}", where=str(disk), fix="./holdfast down"
-        )
+        fix = f"e2fsck {disk} asks before it mends, then ./holdfast up --vm; or begin anew: {ENDED}"
+        raise HoldfastError(f"the disk cannot be mended: {done.stdout}{done.stderr}", where=str(disk), fix=fix)
 
 
 def extract(disk: Path, folder: Path) -> BootFiles:
     """Copy the kernel and initrd that boot next out of ``disk`` into ``folder``. Raises where there is no kernel."""
     # Lines of /INODE/MODE/UID/GID/NAME/SIZE/ (debugfs(8), ls -p).
-    listing = run(["debugfs", "-R", "ls -p /boot", disk]).stdout
+    listing, said = _debugfs(disk, "ls -p /boot")
     names = {fields[5] for line in listing.splitlines() if len(fields := line.split("/")) > 6}
     release = newest(names)
     if not release:
-        raise HoldfastError("the disk has no kernel in /boot", where=str(disk), fix="./holdfast down")
+        raise HoldfastError(f"the disk has no kernel in /boot{said}", where=str(disk), fix=ENDED)
     files = BootFiles(release, folder / "vmlinuz", folder / "initrd" if f"initrd.img-{release}" in names else None)
     _dump(disk, f"/boot/vmlinuz-{release}", files.kernel)
     if files.initrd:
@@ -55,6 +56,13 @@ def extract(disk: Path, folder: Path) -> BootFiles:
 
 def _dump(disk: Path, source: str, target: Path) -> None:
     target.unlink(missing_ok=True)
-    done = run(["debugfs", "-R", f'dump {source} "{target}"', disk])  # its status is 0 whatever happens
+    _, said = _debugfs(disk, f'dump {source} "{target}"')
     if not target.is_file() or not target.stat().st_size:
-        raise HoldfastError(f"{source} cannot be read: {done.stderr.strip()}", where=str(disk), fix="./holdfast down")
+        raise HoldfastError(f"{source} cannot be read{said}", where=str(disk), fix=ENDED)
+
+
+def _debugfs(disk: Path, request: str) -> tuple[str, str]:
+    """What it prints, and ": " with its complaint. Its status is 0 whatever happens, its first words are its version."""
+    done = run(["debugfs", "-R", request, disk], fix=ENDED)
+    said = "; ".join(line for line in done.stderr.splitlines() if line.strip() and not line.startswith("debugfs "))
+    return done.stdout, f": {said}" if said else ""

@@ -31,5 +31,6 @@ def make(tree: Path, image: Path, *, env: dict[str, str], log: Path) -> None:
     new.unlink(missing_ok=True)
     # root_owner: else the root folder belongs to whoever runs this. lazy: zeros are what a sparse file has already.
     options = ["-q", "-t", "ext4", "-L", LABEL, "-E", "root_owner=0:0,lazy_itable_init=1,lazy_journal_init=1"]
-    run(["mke2fs", *options, "-d", tree, new, f"{DISK_GIB}G"], env=env, log=log)
+    fix = "is there room on this disk (df -h)? Then ./holdfast down, and ./holdfast up --vm"
+    run(["mke2fs", *options, "-d", tree, new, f"{DISK_GIB}G"], env=env, log=log, fix=fix)
     new.replace(image)

@@ -30,7 +30,7 @@ _MODULES = "virtio_pci\nvirtio_blk\next4\n"
 # In place of those that run udev in the initrd, as initramfs-tools(7) lets one: with the disk's driver loaded by name, all that
 # it does there is done again from the disk. A third of a boot's time up to there, in software.
 _NO_UDEV = '#!/bin/sh\n[ "$1" = prereqs ] && echo\nexit 0\n'
-# In software only (power.SOFTWARE_WORDS masks the real one there): what a server has no device of is not asked for its events.
+# In software only (qemu.SOFTWARE_WORDS masks the real one there): what a server has no device of is not asked for its events.
 _COLDPLUG = """\
 [Unit]
 Description=Coldplug the udev devices of a virtual machine
@@ -95,7 +95,8 @@ def dress(tree: Path, *, env: dict[str, str], log: Path) -> None:
     (tree / "etc/systemd/system" / COLDPLUG).write_text(_COLDPLUG)
     small_initrd(tree)
     inside: list[str | Path] = [*_ALONE, "sh", "-c", _CHROOT, "chroot", tree]
-    run([*inside, "systemctl", "enable", "systemd-networkd", COLDPLUG], env=env, log=log)
+    fix = "./holdfast down, then ./holdfast up --vm; the log above says what stopped it"
+    run([*inside, "systemctl", "enable", "systemd-networkd", COLDPLUG], env=env, log=log, fix=fix)
     for release in stale(tree):
         new = not (tree / "boot" / f"initrd.img-{release}").exists()
-        run([*inside, "update-initramfs", "-c" if new else "-u", "-k", release], env=env, log=log)
+        run([*inside, "update-initramfs", "-c" if new else "-u", "-k", release], env=env, log=log, fix=fix)

@@ -33,6 +33,11 @@ def pid_file(layout: Layout) -> Path:
     return folder(layout) / "qemu.pid"
 
 
+def failure(layout: Layout) -> Path:
+    """Why the last power supply gave up, as JSON (`HoldfastError.data`); there only if it did."""
+    return folder(layout) / "failure.json"
+
+
 def serial_log(layout: Layout) -> Path:
     """What kernel and systemd say on the console, of all boots."""
     return layout.logs / "console.log"
