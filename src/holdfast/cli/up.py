@@ -73,7 +73,7 @@ def run(args: argparse.Namespace, progress: Shown) -> Outcome:
         if has_nvidia() and not hosts_file().exists():
             progress.note("this computer has an NVIDIA GPU: for itself, begin with ./holdfast init @local")
             progress.note("now building a throw-away machine; but for packages from apt, nothing of this computer is changed")
-        if args.vm:
+        if args.vm or virtual.is_one(progress):
             state, accelerator = virtual.lab_up(args.release, progress, model_files(args.models))
         else:
             state = lab_up(args, progress)
@@ -83,7 +83,9 @@ def run(args: argparse.Namespace, progress: Shown) -> Outcome:
         log = log_of("up", name)
         result = runner.apply(name, log=log, progress=progress, ask=asker)
     if state is not None and accelerator:
-        state = virtual.moved(state, accelerator, progress, lambda: runner.apply(name, log=log, progress=progress))
+        state, result = virtual.moved(
+            state, accelerator, result, progress, lambda: runner.apply(name, log=log, progress=progress)
+        )
     with progress.phase("answers"):
         seen = summary.look(ws)
     checks = None
