@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from tests.unit.nvidia.odd_states import ODD, SECOND, TAKEN, WORKS
-from tests.unit.nvidia.trees import CARDS, OLD, Files, N, V, boot, library, read, tree
+from tests.unit.nvidia.trees import CARDS, OLD, Files, N, V, boot, library, read, tree, ubuntu
 
 from holdfast.cli import status
-from holdfast.components.nvidia.classify import classify
+from holdfast.components.nvidia.classify import classify, findings
 from holdfast.components.nvidia.facts import read_machine
 from holdfast.components.nvidia.outlook import outlook
 from holdfast.components.nvidia.packages import Want
@@ -40,6 +40,21 @@ def test_the_containers_own_words(tmp_path: Path) -> None:
         "was given none of its host's cards (0000:01:00.0, 0000:02:00.0)"
         in status.replayed(file).data["nvidia"]["reason"]
     )
+
+
+def test_windows_own_kernel_takes_no_driver(tmp_path: Path) -> None:
+    """WSL2: a card is a device of Windows' kind (vendor 1414), and its libcuda lies in a folder of its own."""
+    at = "sys/bus/pci/devices/1234:00:00.0"
+    device: Files = {f"{at}/vendor": "0x1414\n", f"{at}/class": "0x030200\n", "usr/lib/wsl/lib/libcuda.so.1": "x", **ubuntu()}
+    found = read(tmp_path / "wsl", device, "5.15.167.4-microsoft-standard-WSL2")
+    finding = classify(found, {"left": "0000:01:00.0"}, 550)
+    assert (finding.state, finding.usable, len(finding.missing)) == ("no_gpu", False, 1)
+    assert "no NVIDIA modules, the driver belongs to Windows" in finding.reason and "PCI address" in finding.reason
+    assert "none in here" in finding.fix and "require_gpu: false" in finding.fix and "seated" not in finding.fix
+    # The control: the same without Windows' kernel.
+    assert "is the card seated" in classify(read(tmp_path / "bare", device), {}, 550).fix
+    missing = findings(found, {"left": "0000:01:00.0"}, 550)
+    assert missing[0][1] == finding.fix
 
 
 def test_who_asks_for_a_reboot_and_a_boot_that_gets_full_are_told(tmp_path: Path) -> None:

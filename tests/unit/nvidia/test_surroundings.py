@@ -103,6 +103,9 @@ def test_missing_cards_stop_the_apply_by_name() -> None:
     assert "right (0000:21:00.0)" in problem.render()
     assert "left" not in problem.message
     assert "require_gpu: false" in problem.fix
+    windows = surroundings.obstacle(cards("wsl"), BOTH)
+    assert windows and "this is WSL" in windows.message and "the driver belongs to Windows" in windows.message
+    assert "require_gpu: false" in windows.fix and "lspci" not in windows.fix
     both = surroundings.obstacle(cards(), BOTH)
     assert both
     assert "left (0000:01:00.0), right (0000:21:00.0)" in both.message

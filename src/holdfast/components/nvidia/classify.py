@@ -35,6 +35,12 @@ _RESTART = f"{APPLY} (the models' servers restart)"
 # For a container, whose kernel is not its own.
 HOST = "the machine that this one runs on has the kernel: that one needs the driver, or the reboot"
 
+# Of Windows' subsystem for Linux: nothing that Holdfast installs could drive a card there.
+WSL = "its kernel is Windows' own and takes no NVIDIA modules, the driver belongs to Windows, and no card has a PCI address here"
+WSL_FIX = (
+    "use a computer that runs Linux itself; or set require_gpu: false here (install the driver in Windows, none in here: Ollama "
+    "may then find the card by itself, but Holdfast neither checks nor assigns it)"
+)
 CORRECT = "correct gpus in hosts.yml: lspci -D | grep -i nvidia shows the addresses"
 
 
@@ -74,6 +80,8 @@ def classify(machine: Machine, declared: Mapping[str, str], minimum_driver: int)
     given = [gpu for gpu in machine.gpus if gpu.address not in there]
     missing = tuple(f"no NVIDIA GPU at {at} (gpus.{name})" for name, at in declared.items() if at not in there)
     notes = tuple(f"{gpu} is handed to a virtual machine (vfio-pci)" for gpu in given)
+    if machine.wsl:
+        return Finding("no_gpu", "no NVIDIA GPU on the PCI bus: this is WSL", f"this is WSL: {WSL}", WSL_FIX, missing=missing)
     if not own and machine.withheld:
         reason = f"this container was given none of its host's cards ({', '.join(machine.withheld)}): /dev/nvidiactl is missing"
         fix = "give it the cards (/dev/nvidia* and the driver's libraries) where it is declared, or set require_gpu: false"
@@ -104,7 +112,7 @@ def classify(machine: Machine, declared: Mapping[str, str], minimum_driver: int)
 def findings(machine: Machine, declared: Mapping[str, str], minimum_driver: int) -> list[tuple[str, str]]:
     """(reason, fix) for everything that is wrong, most urgent first; for `status`."""
     found = classify(machine, declared, minimum_driver)
-    out = [*((words, CORRECT) for words in found.missing), *found.lost]
+    out = [*((words, WSL_FIX if machine.wsl else CORRECT) for words in found.missing), *found.lost]
     if found.state not in ("ready", "no_gpu"):
         out.append((f"{found.state}: {found.reason}", found.fix))
     return out

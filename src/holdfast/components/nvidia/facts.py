@@ -23,15 +23,17 @@ for d in /sys/bus/pci/devices/*; do
 done
 [ -e /run/systemd/container ] && echo container
 [ -e /dev/nvidiactl ] && echo control
+grep -qi microsoft /proc/sys/kernel/osrelease && echo wsl
 echo end
 """
 
 
 @dataclass(frozen=True)
 class Cards:
-    """PCI addresses ("0000:01:00.0") of NVIDIA's display devices that this machine may use."""
+    """PCI addresses ("0000:01:00.0") of NVIDIA's display devices that this machine may use; ``wsl``: Windows has them."""
 
     addresses: tuple[str, ...]
+    wsl: bool = False
 
 
 class NvidiaCards(FactBase[Cards]):
@@ -45,7 +47,7 @@ class NvidiaCards(FactBase[Cards]):
         # Class 03xxxx is a display; a card's sound device has the same vendor.
         cards = [parts[1] for parts in lines if parts[:1] == ["card"] and parts[2].startswith("0x03")]
         foreign = ["container"] in lines and ["control"] not in lines
-        return Cards(() if foreign else tuple(sorted(cards)))
+        return Cards(() if foreign else tuple(sorted(cards)), ["wsl"] in lines)
 
     @staticmethod
     def default() -> Cards:

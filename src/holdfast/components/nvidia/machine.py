@@ -115,6 +115,8 @@ class Machine:
     """The kernel is that of another machine, and no reboot of this one changes it."""
     withheld: tuple[str, ...] = ()
     """Addresses of the host's cards, which this container sees and was not given."""
+    wsl: bool = False
+    """It is Windows' subsystem for Linux: the kernel and the driver are Windows' own."""
     nouveau: bool = False
     """It holds a card. Loaded and bound to none, it stands in nobody's way."""
     module: str = ""
@@ -254,6 +256,7 @@ def parse(found: Mapping[str, Any]) -> Machine:
         boot_id=found.get("boot_id", ""),
         container=found.get("container", False),
         withheld=tuple(found.get("withheld", ())),
+        wsl=found.get("wsl", False),
         nouveau=found["nouveau"] and _holds(found),
         module=found["module"],
         open_module=found["open_module"],

@@ -261,6 +261,8 @@ def read_machine(root: str) -> Any:
         "boot_id": text("proc/sys/kernel/random/boot_id"),
         "container": container,
         "withheld": withheld,
+        # Windows' own kernel runs it, and hands its cards on by a device of its own.
+        "wsl": "microsoft" in running.lower(),
         # nova takes nouveau's place in newer kernels, and stands in the way as it does.
         "nouveau": any(os.path.isdir(path("sys/module", name)) for name in ("nouveau", "nova_core")),
         "nouveau_cards": nouveau_cards(),

@@ -9,7 +9,7 @@ from pyinfra import host
 from pyinfra.api import FunctionCommand, StringCommand, operation
 
 from holdfast.components.nvidia.checks import usable_gpus
-from holdfast.components.nvidia.classify import Finding
+from holdfast.components.nvidia.classify import WSL, WSL_FIX, Finding
 from holdfast.components.nvidia.facts import LATER, Cards, NvidiaCards, NvidiaState
 from holdfast.components.nvidia.files import PERSISTENCE
 from holdfast.components.nvidia.installing import by_hand
@@ -48,6 +48,8 @@ def obstacle(cards: Cards, gpus: Mapping[str, str]) -> HoldfastError | None:
             "require_gpu is true, but no instance names a GPU", where="instances.*.gpus", allowed=f"on the machine: {there}",
             fix="name the cards (gpus, instances.ROLE.gpus), or set require_gpu: false for the CPU",
         )  # fmt: skip
+    if missing and cards.wsl:
+        return HoldfastError(f"this is WSL: {WSL}", where="gpus", allowed="a computer that runs Linux itself", fix=WSL_FIX)
     if missing:
         return HoldfastError(
             f"no NVIDIA device at {', '.join(missing)}", where="gpus", allowed=f"on the machine: {there}",
