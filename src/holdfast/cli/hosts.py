@@ -66,6 +66,26 @@ def overrides(pairs: list[str]) -> dict[str, Any]:
     return values
 
 
+def add_reboot(parser: argparse.ArgumentParser) -> None:
+    """The same words for `up` and for the plan of it."""
+    reboot = parser.add_mutually_exclusive_group()
+    reboot.add_argument(
+        "--reboot", action="store_const", const="always", dest="reboot",
+        help="a reboot that the driver needs is made also while something computes, or where a disk asks for a passphrase",
+    )  # fmt: skip
+    reboot.add_argument(
+        "--no-reboot", action="store_const", const="never", dest="reboot", help="no reboot; stop where one is due"
+    )
+
+
+def asked_for(args: argparse.Namespace) -> dict[str, Any]:
+    """The settings that the words of this command line have changed: --set, then --reboot or --no-reboot."""
+    values = overrides(args.values)
+    if args.reboot:
+        values["nvidia.reboot"] = args.reboot
+    return values
+
+
 def set_for(name: str, values: dict[str, Any]) -> None:
     """From here on the settings of this host have ``values`` over what its file says, in subprocesses too."""
     if values:

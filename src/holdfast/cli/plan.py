@@ -34,6 +34,7 @@ a machine nor a network is needed:
 
   ./holdfast plan gpu-box
   ./holdfast plan gpu-box --set instances.coder.context=8192
+  ./holdfast plan gpu-box --no-reboot           what `up --no-reboot` would do, and where it would stop
   ./holdfast plan --profile dual_3090 --card rtx-4090 --set instances.coder.context=32768
   ./holdfast plan --gguf model.gguf --card rtx-3090 --card rtx-3060 --set context=8192
 """
@@ -45,6 +46,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = ABOUT
     add_host(parser, "a host of hosts.yml, or @local (default: the throw-away machine)")
     hosts.add_set(parser)
+    hosts.add_reboot(parser)
     alone = parser.add_mutually_exclusive_group()
     alone.add_argument("--profile", metavar="PROFILE", help="no machine: do the models of this hardware profile fit?")
     alone.add_argument("--gguf", metavar="FILE", type=from_there, help="no machine: does the model in this file fit?")
@@ -62,7 +64,7 @@ def run(args: argparse.Namespace, progress: Shown) -> Outcome:
             fix = "leave --card out: what the cards of a machine are stands in hosts.yml"
             raise HoldfastError("--card goes with --profile or --gguf", fix=fix, code=2)
         name = hosts.chosen(args.host)
-        hosts.set_for(name, hosts.overrides(args.values))
+        hosts.set_for(name, hosts.asked_for(args))
         ws = hosts.settings(name)
     except FitError as error:
         if args.json:
@@ -75,7 +77,7 @@ def run(args: argparse.Namespace, progress: Shown) -> Outcome:
         show(asked, progress, () if ws.require_gpu else (NOT_REQUIRED,))
     with progress.phase("plan"):
         result = runner.plan(name, log=log_of("plan", name), progress=progress, ask=Asker(progress))
-    found = outcome(name, result)
+    found = outcome(name, result, {"always": " --reboot", "never": " --no-reboot"}.get(args.reboot, ""))
     return replace(found, data={**found.data, "fit": fit_table.data(asked)})
 
 
@@ -83,6 +85,9 @@ def alone(args: argparse.Namespace) -> Outcome:
     """The verdict without a machine. Raises FitError where a model does not fit."""
     if args.host:
         raise HoldfastError("a host and --profile or --gguf at once", fix=f"./holdfast plan {args.host}", code=2)
+    if args.reboot:
+        word = "--reboot" if args.reboot == "always" else "--no-reboot"
+        raise HoldfastError(f"{word} and --profile or --gguf at once", fix=f"leave {word} out: no machine is asked", code=2)
     values = hosts.overrides(args.values)
     given = fit_given.of_profile if args.profile else fit_given.of_gguf
     asked = given(args.profile or args.gguf, args.cards, values)
@@ -102,8 +107,8 @@ def refused(error: FitError) -> Outcome:
     return Outcome({"fit": fit_table.data(error.asked), "error": error.data()}, [], error.code)
 
 
-def outcome(name: str, result: Result) -> Outcome:
-    """Diffs and pending operations, then what an apply would stop at; exit code 3 for either."""
+def outcome(name: str, result: Result, options: str = "") -> Outcome:
+    """Diffs and pending operations, then what an apply (`up` with these ``options``) would stop at; exit code 3 for either."""
     stops = [error.data() for error in result.stops]
     data = {
         "host": name, "pending": result.pending, "operations": result.operations, "diffs": result.diffs, "stops": stops,
@@ -112,7 +117,8 @@ def outcome(name: str, result: Result) -> Outcome:
     lines += [f"would change: {operation}" for operation in result.pending]
     if result.pending:
         count = f"{len(result.pending)} of {result.operations} operations"
-        how = f"once the apply is no longer stopped ({len(stops)} below)" if stops else f"make it so: ./holdfast up {name}"
+        make = f"make it so: ./holdfast up {name}{options}"
+        how = f"once the apply is no longer stopped ({len(stops)} below)" if stops else make
         lines.append(f"{count} would change {name}; {how}")
     elif not stops:
         lines.append(f"{name} is as described: {result.operations} operations, nothing to change")

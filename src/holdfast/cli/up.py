@@ -50,20 +50,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="throw-away machine only: a virtual machine (KVM where that works, else in software); Debian trixie unless said",
     )  # fmt: skip
     parser.add_argument("--no-verify", action="store_true", help="leave out the checks at the end")
-    reboot = parser.add_mutually_exclusive_group()
-    reboot.add_argument(
-        "--reboot", action="store_const", const="always", dest="reboot",
-        help="a reboot that the driver needs is made also while something computes, or where a disk asks for a passphrase",
-    )  # fmt: skip
-    reboot.add_argument(
-        "--no-reboot", action="store_const", const="never", dest="reboot", help="no reboot; stop where one is due"
-    )
+    hosts.add_reboot(parser)
 
 
 def run(args: argparse.Namespace, progress: Shown) -> Outcome:
-    values = hosts.overrides(args.values)
-    if args.reboot:
-        values["nvidia.reboot"] = args.reboot
+    values = hosts.asked_for(args)
     name = hosts.LAB if args.host is None else host_of(args)
     hosts.set_for(name, values)
     state, accelerator = None, ""

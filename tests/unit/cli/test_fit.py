@@ -116,7 +116,9 @@ def test_a_gguf_that_is_not_known_is_not_guessed(hosts: Path, capsys: pytest.Cap
 
 @pytest.mark.parametrize(
     "words",
-    [["--profile", "dual_309"], ["--profile", "cpu", "--gguf", "x"], ["gpu-box", "--profile", "cpu"], ["gpu-box", "--card", "t4"],
+    [["--profile", "dual_309"], ["--profile", "cpu", "--gguf", "x"], ["--profile", "cpu", "--reboot"],
+     ["gpu-box", "--reboot", "--no-reboot"],
+     ["gpu-box", "--profile", "cpu"], ["gpu-box", "--card", "t4"],
      ["--profile", "dual_3090", "--set", "instances.coder.contxt=1"], ["--profile", "dual_3090", "--set", "nonsense=1"],
      ["--profile", "dual_3090", "--set", "instances.coder.gpus=[left, left]"], ["--profile", "dual_3090", "--card", ""],
      ["--profile", "dual_3090", "--set", "instances="], ["--profile", "dual_3090", "--set", "instances.coder.lease=[]"],
