@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.asked import Heard, listen, root
 
 from holdfast.apply import run as runner
 from holdfast.apply.result import Result
@@ -21,8 +22,6 @@ from holdfast.lab import Lab, state
 from holdfast.settings import Workstation, load
 
 from .holdfast_command import as_json, holdfast
-
-Heard = Callable[[dict[str, Any]], object]
 
 
 class Provisioned(Lab):
@@ -49,9 +48,7 @@ class Provisioned(Lab):
 
     def root(self, script: str, timeout: float = 120) -> str:
         """What a shell script prints as root. It travels by stdin, so nothing of it stands in an argv; it must succeed."""
-        done = self.ssh(["sudo", "sh", "-s"], input=script, timeout=timeout)
-        assert done.returncode == 0, f"{script[:300]}\n{done.stdout[-1000:]}{done.stderr[-1000:]}"
-        return done.stdout
+        return root(self, script, timeout)
 
     def python(self, source: str, timeout: float = 120) -> Any:
         """The JSON that a Python program prints as root; it travels by stdin."""
@@ -107,16 +104,7 @@ class Provisioned(Lab):
         return self._run(runner.plan, values, heard)
 
     def _run(self, verb: Callable[..., Result], values: Mapping[str, Any] | None, heard: Heard | None) -> Result:
-        handle = runner.handle
-
-        def spy(event: dict[str, Any], *rest: Any) -> None:
-            if heard is not None:
-                heard(event)
-            handle(event, *rest)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(runner, "handle", spy)
-            return verb(self.name, log=self.logs / "apply.log", values=values)
+        return listen(verb, self.name, heard, log=self.logs / "apply.log", values=values).well
 
 
 @pytest.fixture(scope="session")

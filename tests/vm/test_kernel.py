@@ -38,7 +38,7 @@ def test_what_was_provisioned_elsewhere_is_as_it_should_be(virtual: Virtual) -> 
     }
     assert failed <= WITHOUT_A_CARD, failed
     told = machine.apply(SMALL)
-    assert told.result.changed == [], "nothing that an apply manages here is the kernel's: without cards it installs no driver"
+    assert told.changed == [], "nothing that an apply manages here is the kernel's: without cards it installs no driver"
 
 
 def test_one_reboot_in_the_middle_of_an_apply_that_ends(virtual: Virtual) -> None:
@@ -97,7 +97,7 @@ def test_after_a_power_cut_at_any_moment_an_apply_converges(virtual: Virtual, tu
     assert machine.is_off(), where
     machine.power_on()
     machine.apply(SMALL, values)
-    assert machine.apply(SMALL, values).result.changed == [], where
+    assert machine.apply(SMALL, values).changed == [], where
     both_answer(machine)
 
 
