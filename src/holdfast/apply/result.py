@@ -121,6 +121,9 @@ def without_tracebacks(lines: list[str]) -> list[str]:
 def advice(tail: list[str], host: str) -> str:
     """The next step for the failures that are not about the machine's content."""
     text = "\n".join(tail)
+    if "ChannelException" in text:
+        # An apply has up to five sessions on its connection; OpenSSH gives the place of one that has ended away a moment later.
+        return f"sshd on {host} refuses a session beside others: let it have 10 (MaxSessions in sshd_config, its default)"
     if "Authentication error" in text or "Could not connect" in text or "resolve hostname" in text or "SSH" in text:
         return f"can you log in yourself? {login(host)}; see `ssh:` of {host} in hosts.yml"
     return "correct the cause above and run the same command again: it goes on where it stopped"

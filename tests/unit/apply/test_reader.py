@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from paramiko import ChannelException
 
-from holdfast.apply.channel import LocalChannel
+from holdfast.apply.channel import LocalChannel, SshChannel
 from holdfast.apply.reader import Reader, command
 from holdfast.operations.remote import READER, PythonFact
 
@@ -139,6 +140,24 @@ def test_what_does_not_start_as_it_should_is_not_waited_for_twice() -> None:
     assert (reader.read("print(1)"), reader.read("print(1)")) == (None, None)
     assert len(chatty.channels) == 1
     chatty.channels[0].end(10)
+
+
+class Limited:
+    """A connection on which sshd opens no further session: MaxSessions in sshd_config(5)."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def open_session(self) -> Any:
+        self.asked += 1
+        raise ChannelException(2, "Connect failed")
+
+
+def test_where_sshd_refuses_the_readers_session_pyinfra_reads() -> None:
+    transport = Limited()
+    host = Host(Reader(lambda: SshChannel(transport, "unused")))
+    assert [Processes.read(host, word="x") for _ in range(2)] == ["pyinfra's"] * 2
+    assert transport.asked == 1, "asked once, and not with every fact again"
 
 
 def test_the_reader_ends_with_its_connection(starts: Starts) -> None:

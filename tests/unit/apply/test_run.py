@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from holdfast.apply import run as runner
-from holdfast.apply.result import read_result, telling
+from holdfast.apply.result import failure, read_result, telling
 from holdfast.errors import HoldfastError
 
 LOG = Path("/nowhere/up.log")
@@ -152,3 +152,16 @@ def test_the_cause_of_a_failed_connection_is_told_without_a_stack() -> None:
     kept = telling(said)
     assert "    [box]  Could not connect: 127.0.0.1" in kept
     assert not [line for line in kept if "Traceback" in line or "File " in line]
+
+
+@pytest.mark.parametrize(
+    ("error", "limited"),
+    [("ChannelException(2, 'Connect failed')", True), ("SSHException(Timeout opening channel.)", False)],
+)
+def test_a_session_that_sshd_refuses_is_a_setting_of_its(
+    error: str, limited: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What paramiko says to OpenSSH 9.2 with MaxSessions 3 (tried), where pyinfra runs a command beside two others."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    told = failure("box", 1, f"--> Starting operation: A\n    [box] Command socket/SSH error: {error}\n", LOG, [], "A")
+    assert error in told.message and ("MaxSessions" in told.fix) == limited
