@@ -11,8 +11,8 @@ from tests.vm.machine import VmMachine
 from holdfast.lab.vm import dress
 
 AWAY = "/boot/upgrade"
-# The next older one in the archive, which keeps what it had, though linux-image-amd64 is of the newest alone. Of the same flavour: for
-# another one the component would, rightly, have DKMS build there.
+# The next older one in the archive, which keeps what it had, though linux-image-amd64 is of the newest alone. Of the same
+# flavour: for another one the component would, rightly, have DKMS build there.
 _OLD = """
 set -e
 apt-get -q update
