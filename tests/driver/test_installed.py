@@ -14,6 +14,7 @@ from tests.driver.machine import REQUIRED, DriverMachine, states
 from holdfast import depot
 from holdfast.cli.depot import apt_sources
 from holdfast.components.nvidia.classify import classify
+from holdfast.components.nvidia.module_reader import told_by_modinfo
 from holdfast.components.nvidia.packages import Want, choose
 from holdfast.components.nvidia.together import apt_set, driver_set
 from holdfast.components.nvidia.updates import read_updates
@@ -40,6 +41,14 @@ def test_packages_and_module_are_really_there(machine: DriverMachine) -> None:
     told = machine.root(f"modinfo -k {kernel} nvidia-current")
     assert re.search(rf"^version: +{VERSION}$", told, re.M) and re.search(rf"^vermagic: +{re.escape(kernel)} ", told, re.M)
     assert re.search(r"^license: +NVIDIA$", told, re.M) and re.search(r"^signer: +DKMS module signing key$", told, re.M)
+    # What the component makes of it, and of the same module without its signature.
+    assert told_by_modinfo(told)["signed"] is True and told_by_modinfo(told)["signer"] == "DKMS module signing key"
+    cut = machine.root(
+        f"set -e; xz -dc $(modinfo -k {kernel} -n nvidia-current) | head -c -28 > /root/cut.ko\n"
+        "modinfo /root/cut.ko; rm /root/cut.ko"
+    )
+    found = told_by_modinfo(cut)
+    assert re.fullmatch(VERSION, found["module"]) and (found["signed"], found["signer"]) == (False, "")
     there = machine.root(f"lsinitramfs /boot/initrd.img-{kernel} | grep -E 'modprobe.d/.*nvidia' || true")
     assert "nvidia" in there, "the initrd does not know that nouveau stays away"
 

@@ -22,7 +22,7 @@ from holdfast.components.nvidia.checks import (
     unhide,
     usable_gpus,
 )
-from holdfast.components.nvidia.machine import Gpu, Machine
+from holdfast.components.nvidia.machine import Gpu, Kernel, Machine
 from holdfast.components.nvidia.signing import enrol, unsigned
 
 State = Literal[
@@ -218,7 +218,7 @@ def _not_loaded(machine: Machine) -> _Answer:
         )  # fmt: skip
         if following is not None and following.module == machine.library:
             if unsigned(machine, following):
-                return _key(machine)
+                return _key(machine, following)
             if safe(machine):
                 return "needs_reboot", why, _REBOOT
             fix = joined(room(machine), f"sudo update-initramfs -c -k {machine.next_kernel}", APPLY)
@@ -227,7 +227,7 @@ def _not_loaded(machine: Machine) -> _Answer:
             return "needs_reboot", why, _REBOOT
         return _unbuilt(machine)
     if unsigned(machine, here):
-        return _key(machine)
+        return _key(machine, here)
     return (
         "needs_reload",
         "the driver's module is not loaded; it is there for this kernel",
@@ -235,7 +235,9 @@ def _not_loaded(machine: Machine) -> _Answer:
     )
 
 
-def _key(machine: Machine) -> _Answer:
+def _key(machine: Machine, kernel: Kernel) -> _Answer:
+    if kernel.signed is False:
+        return "needs_key", f"Secure Boot refuses the module for kernel {kernel.release}: it has no signature", enrol(machine)
     known = (
         f"a key that the firmware does not know ({machine.key.file})" if machine.key.file else "no key of this machine"
     )
@@ -254,7 +256,7 @@ def _is_loaded(machine: Machine, gpus: tuple[Gpu, ...]) -> _Answer:
             return "needs_reboot", f"{what}; {why}", _REBOOT
         target = machine.target
         if target.module == machine.library and unsigned(machine, target):
-            return _key(machine)
+            return _key(machine, target)
         return "next_kernel_broken", f"{what}; {lacking(machine) or why}", joined(unhide(machine, target), APPLY)
     if machine.nouveau and any(gpu.driver == "nouveau" for gpu in machine.gpus):
         return "needs_reboot", "nouveau holds a card beside the driver", _REBOOT
@@ -270,7 +272,8 @@ def _is_loaded(machine: Machine, gpus: tuple[Gpu, ...]) -> _Answer:
     broken = lacking(machine)
     following = machine.following
     if not broken and following is not None and unsigned(machine, following):
-        broken = f"kernel {following.release}, which boots next, will refuse the module: its key is not enrolled"
+        why = "it has no signature" if following.signed is False else "its key is not enrolled"
+        broken = f"kernel {following.release}, which boots next, will refuse the module: {why}"
         return "next_kernel_broken", broken, enrol(machine)
     if broken:
         fix = joined(room(machine), unhide(machine, machine.target), APPLY)

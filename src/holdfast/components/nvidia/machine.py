@@ -50,6 +50,10 @@ class Kernel:
     module: str = ""
     """Version of the NVIDIA module on disk for it; "" for none."""
     signer: str = ""
+    signed: bool | None = None
+    """Whether that module has a signature at all; None where that was not read."""
+    built: bool = False
+    """On this machine, by DKMS: another one than the distribution's packages bring."""
     hidden: str = ""
     """Version of another module of that name, which this one hides: DKMS's come before a package's."""
 

@@ -52,7 +52,10 @@ def _after(machine: Machine, step: Step) -> Machine:
 
 
 def _with_module(kernel: Kernel, version: str, signer: str = "") -> Kernel:
-    return replace(kernel, module=version, signer=signer, hidden="", initrd=True, current=True)
+    # What DKMS builds is signed with the machine's own key.
+    return replace(
+        kernel, module=version, signer=signer, signed=None, built=not signer, hidden="", initrd=True, current=True
+    )
 
 
 def _repaired(machine: Machine, step: Repair) -> Machine:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from holdfast.components.nvidia.boot_reader import read_boot
+from holdfast.components.nvidia.module_reader import read_module, told_by_modinfo
 from holdfast.operations.remote import taking
 
 
@@ -18,7 +19,6 @@ def read_machine(root: str) -> Any:
     import glob
     import os
     import re
-    import subprocess
 
     def path(*parts: str) -> str:
         return os.path.join(root, *(p.lstrip("/") for p in parts))
@@ -125,43 +125,6 @@ def read_machine(root: str) -> Any:
     # Secure Boot counts as off when shim was told not to validate.
     secure = efi("SecureBoot-8be4df61-*") == b"\1" and efi("MokSBStateRT-605dab50-*") != b"\1"
 
-    rules = "\n".join(text("etc/modprobe.d", n) for n in names("etc/modprobe.d") if n.endswith(".conf"))
-
-    def module(kernel: str) -> dict[str, str]:
-        files = []
-        for folder, _, found in os.walk(path("lib/modules", kernel)):
-            # Debian calls it nvidia-current; every kernel has an nvidia-wmi-ec-backlight, which is something else.
-            right = re.compile(r"(nvidia(?:-current|-current-open|-open|-tesla[\w-]*)?)\.ko(?:\.xz|\.zst|\.gz)?")
-            files += [(os.path.join(folder, f), m[1]) for f in found if (m := right.fullmatch(f))]
-        if not files:
-            return {"module": "", "signer": "", "hidden": ""}
-        # Debian's modprobe.d says which of its modules stands for nvidia.
-        renamed = re.search(r"^\s*install\s+nvidia\s[^\n]*\s(nvidia-[\w-]+)(?:\s|$)", rules, re.M)
-        first = renamed[1] if renamed and any(name == renamed[1] for _, name in files) else "nvidia"
-        # As depmod searches: what DKMS has built comes before what the kernel's packages bring.
-        files.sort(key=lambda f: (f[1] != first, "/updates/" not in f[0], f[0]))
-        (file, name), others = files[0], [f for f, n in files[1:] if n == files[0][1]]
-        hidden = version_of(others[0], name, kernel)["module"] if others else ""
-        return {**version_of(file, name, kernel), "hidden": hidden}
-
-    def version_of(file: str, name: str, kernel: str) -> dict[str, str]:
-        recorded = text(os.path.relpath(file + ".version", root)) if root != "/" else ""
-        links = sorted(
-            glob.glob(path("var/lib/dkms/nvidia*", f"kernel-{kernel}-*")), key=lambda f: f"/{name}/" not in f
-        )
-        built = os.readlink(links[0]).split("/")[0] if links and "/updates/" in file else ""
-        if recorded or (built and not (enforced or secure)):
-            return {"module": recorded or built, "signer": ""}
-        try:
-            # Decompresses all of it: a second and more for what DKMS knows by a link.
-            said = subprocess.run(
-                ["modinfo", file], capture_output=True, text=True, env={"PATH": "/usr/sbin:/sbin:/usr/bin:/bin"}
-            ).stdout
-        except OSError:
-            said = ""
-        fields = dict(line.split(":", 1) for line in said.splitlines() if ":" in line)
-        return {"module": fields.get("version", built or "unknown").strip(), "signer": fields.get("signer", "").strip()}
-
     def headers(kernel: str) -> bool:
         build = link("lib/modules", kernel, "build")
         folders = [f"usr/src/linux-headers-{kernel}", f"lib/modules/{kernel}/build"]
@@ -175,7 +138,7 @@ def read_machine(root: str) -> Any:
         initrd = written("boot", "initrd.img-" + kernel) if whole("boot", "initrd.img-" + kernel) else 0.0
         kernels[kernel] = {
             "bootable": kernel in images, "initrd": initrd > 0, "current": initrd >= away, "headers": headers(kernel),
-            **module(kernel),
+            **read_module(root, kernel, text, names, enforced or secure),
         }  # fmt: skip
     grub = "\n".join(text("etc/default", f) for f in ["grub", *(f"grub.d/{n}" for n in names("etc/default/grub.d"))])
     def free_mib() -> int | None:
@@ -289,4 +252,4 @@ def read_machine(root: str) -> Any:
     }
 
 
-taking(read_machine, read_boot)
+taking(read_machine, read_boot, read_module, told_by_modinfo)

@@ -17,7 +17,11 @@ def unsigned(machine: Machine, kernel: Kernel) -> bool:
     """Whether ``kernel`` will refuse its module. One that is loaded in this very boot has been accepted."""
     if not (machine.secure_boot or machine.signatures_enforced) or not kernel.module:
         return False
-    if _DISTRIBUTION.match(kernel.signer) or (machine.prebuilt and not kernel.signer):
+    if kernel.signed is False:
+        # Without any; what runs was accepted by a kernel that does not ask for one, Secure Boot or not.
+        return machine.signatures_enforced or not machine.module
+    # Not named: the module that would be loaded is a package's, or it was built here beside one.
+    if _DISTRIBUTION.match(kernel.signer) or (machine.prebuilt and not kernel.signer and not kernel.built):
         return False
     # Another build of the module is signed with the same key.
     return not (machine.key.enrolled or machine.module)
@@ -26,10 +30,18 @@ def unsigned(machine: Machine, kernel: Kernel) -> bool:
 def enrol(machine: Machine) -> str:
     """What a person does, at the machine's own screen: the firmware asks nobody else."""
     file, made = machine.key.file or "/var/lib/dkms/mok.pub", ""
-    if not machine.key.file:
+    bare = next((k for k in (machine.target, machine.running) if k.module and k.signed is False), None)
+    if bare and bare.built and machine.prebuilt:
+        return (
+            f"sudo dkms remove nvidia/{bare.module} --all (dkms status has its name): the module of the distribution's packages, "
+            "which is signed, is then the one that is loaded; then the same command"
+        )
+    if bare or not machine.key.file:
         # DKMS signs with this key from then on; what it has built before is built again.
         modules = "".join(f" {name}" for name in sorted(machine.packages) if DKMS.fullmatch(name)) or " PACKAGE-dkms"
-        made = f"sudo dkms generate_mok; sudo dpkg-reconfigure{modules}; "
+        made = f"{'' if machine.key.file else 'sudo dkms generate_mok; '}sudo dpkg-reconfigure{modules}; "
+    if bare and machine.key.enrolled:
+        return f"{made}it builds the module again, with a signature; then the same command"
     tool = "" if "mokutil" in machine.packages or not machine.packages else "sudo apt install mokutil; "
     if machine.key.pending:
         return (
