@@ -40,7 +40,8 @@ class VmLab(Lab):
         if self.is_off():
             self.power_on(progress)
         elif living and living.vm:  # perhaps still booting: whoever began that was interrupted
-            self._wait(living)
+            with progress.phase("vm: login"):
+                self._wait(living)
         elif not vm.disk(self.layout).exists():
             disk.require_room(self.layout.folder)
 
