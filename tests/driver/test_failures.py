@@ -129,3 +129,30 @@ def test_an_interrupted_dpkg_is_repaired_once_another_apt_has_let_go(machine: Dr
     assert told.driver_changed == ["NVIDIA | Install the NVIDIA driver"]
     assert "half-installed packages: nvidia-smi" in told.driver_notes
     assert states(machine, ["nvidia-smi"]) == {"nvidia-smi": "ii"}
+
+
+# As a power cut ends dpkg in the middle of a driver: one package is unpacked, the next one while it is being unpacked (dpkg-deb,
+# which dpkg asks for the files then, kills it), and what it depends on was not unpacked yet.
+CUT = r"""set -e; d=$(mktemp -d)
+printf '#!/bin/sh\ncase "$*" in *--fsys-tarfile*) kill -9 $PPID; exit 1;; esac\nexec /usr/bin/dpkg-deb "$@"\n' >$d/dpkg-deb
+chmod +x $d/dpkg-deb; cd /var/cache/apt/archives
+dpkg --no-triggers --force-depends --purge libnvidia-ml1
+dpkg --no-triggers --unpack libcuda1_*.deb
+status=0; PATH=$d:$PATH dpkg --unpack nvidia-smi_*.deb || status=$?
+rm -r $d; [ $status = 137 ]
+"""
+
+
+def test_a_driver_that_was_cut_off_while_it_was_unpacked_is_made_whole(machine: DriverMachine) -> None:
+    names = ["libcuda1", "libnvidia-ml1", "nvidia-smi"]
+    machine.root(CUT)
+    # dpkg's list does not say it yet, and apt refuses everything.
+    assert "nvidia-smi\nStatus: install ok installed" in machine.root("cat /var/lib/dpkg/status")
+    assert "dpkg was interrupted" in machine.root("apt-get -q check 2>&1", status=100)
+    found = machine.facts()
+    assert {"libcuda1", "nvidia-smi"} <= {*found.broken_packages} and found.packages["nvidia-smi"].state == "iH"
+    assert states(machine, names) == {"libcuda1": "iU", "libnvidia-ml1": "un", "nvidia-smi": "iHR"}
+    told = machine.applied()
+    assert told.driver_changed == ["NVIDIA | Install the NVIDIA driver"]
+    assert "half-installed packages: " in told.driver_notes and "nvidia-smi" in told.driver_notes
+    assert set(states(machine, names).values()) == {"ii"} and apt_works(machine)

@@ -169,8 +169,8 @@ def initramfs(m: Machine, found: re.Match[str], stdin: str) -> None:
 
 
 @hears(
-    r"(?P<purge>apt-get .* purge [^\n}]*?; } 2>&1.*)?dpkg --force-confdef --force-confold --configure -a "
-    r"\|\| apt-get [^\n}]* --fix-broken install; } 2>&1\)",
+    r"(?P<purge>apt-get .* purge [^\n}]*?; } 2>&1.*)?dpkg --force-confdef --force-confold --configure -a"
+    r"; status=\$\?; half=.*? --no-remove --fix-broken install && { .* --no-remove --reinstall install \$half; }; }; } 2>&1\)",
     first=True,
 )
 def repair(m: Machine, found: re.Match[str], stdin: str) -> None:

@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from holdfast.components.nvidia.classify import classify, findings
-from holdfast.components.nvidia.commands import line
 from holdfast.components.nvidia.installing import by_hand, to_install
 from holdfast.components.nvidia.machine import Failure, Gpu, Kernel, Key, Machine, Package
 from holdfast.components.nvidia.outlook import outlook
@@ -99,11 +98,6 @@ def test_what_is_on_hold_is_not_purged_but_told() -> None:
     assert isinstance(step, Stop) and "apt-mark unhold nvidia-kernel-dkms" in step.fix
     free = replace(machine, packages={half.name: replace(half, state="iF")})
     assert isinstance(to_install(free, Want(), ()), Repair)
-
-
-def test_a_repair_fetches_what_was_unpacked_without_its_dependencies() -> None:
-    words = line(Repair("cut off"))
-    assert words.index("--configure -a ||") < words.index("--no-remove --fix-broken install")
 
 
 @pytest.mark.parametrize("want", [Want(source="none"), Want()], ids=["kept to herself", "an unknown distribution"])

@@ -13,6 +13,9 @@ STOPPED = "/run/holdfast/nvidia-stopped"
 # What is told of a failure: the last lines, the first of apt's own errors among them.
 _SAID = '{ echo "$out" | grep -E "^E:|[Ee]rror" | head -n 3; echo "$out" | tail -n 8; } >&2'
 
+# "iHR": cut off while it was unpacked; dpkg --configure passes over it and ends well, and apt unpacks it again by name alone.
+_HALF = "half=$(dpkg-query -W -f '${db:Status-Abbrev}${binary:Package}\\n' | sed -n 's/^\\(.H.\\|..R\\)//p')"
+
 # The modules by their internal names: Debian's modprobe knows them under others. Nothing is forced: with a user left, all
 # stays as it is. $units has been stopped by then.
 _EXCHANGE = """
@@ -84,7 +87,11 @@ def _repair(step: Repair, wait_s: int) -> str:
     )
     # What was unpacked before its dependencies dpkg cannot set up: apt fetches them; --no-remove: and takes nothing out for it.
     fetch = apt.script("--no-remove", "--fix-broken", "install", wait_s=wait_s)
-    configure = f"dpkg {' '.join(apt.KEEP)} --configure -a || {fetch}"
+    again = apt.script("--no-remove", "--reinstall", "install", wait_s=wait_s)
+    configure = (
+        f"dpkg {' '.join(apt.KEEP)} --configure -a; status=$?; {_HALF}; "
+        f'[ "$status$half" = 0 ] || {{ {fetch} && {{ [ -z "$half" ] || {again} $half; }}; }}'
+    )
     return keep + _told(*([apt.script("purge", *step.purge, wait_s=wait_s)] if step.purge else []), configure)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from holdfast.components.nvidia.boot_reader import read_boot
 from holdfast.components.nvidia.module_reader import read_module, told_by_modinfo
+from holdfast.components.nvidia.package_reader import read_packages
 from holdfast.operations.remote import taking
 
 
@@ -94,29 +95,6 @@ def read_machine(root: str) -> Any:
         for name in names(folder):
             if found := re.fullmatch(r"libcuda\.so\.(\d+\.\d+(?:\.\d+)?)", name):
                 libraries.add(found.group(1))
-
-    # -- packages: what `dpkg -l` and `dpkg --audit` would say -----------------------------------------------------
-    ours = re.compile(
-        r"(lib)?nvidia-|libcuda1$|cuda-drivers|firmware-nvidia|linux-(image|headers|kbuild|generic|modules-nvidia|virtual)|dkms$"
-        r"|(clevis|dropbear)-initramfs$|mokutil$"
-    )
-    states = {
-        "not-installed": "n", "config-files": "c", "half-installed": "H", "unpacked": "U", "half-configured": "F",
-        "triggers-awaited": "W", "triggers-pending": "t", "installed": "i",
-    }  # fmt: skip
-    packages, broken = {}, []
-    for stanza in read("var/lib/dpkg/status").decode("utf-8", "replace").split("\n\n"):
-        fields = dict(line.split(": ", 1) for line in stanza.splitlines() if ": " in line and line[:1] != " ")
-        want, flag, state = [*fields.get("Status", "").split(), "", "", ""][:3]
-        name = fields.get("Package", "").strip()
-        unfinished = state in states and (flag != "ok" or states[state] in "HUFWt")
-        if unfinished:
-            broken.append(name)
-        if name and state in states and states[state] not in "nc" and (unfinished or ours.match(name)):
-            packages[name] = {
-                "version": fields.get("Version", ""), "state": want[:1] + states[state],
-                "vendor": "@nvidia.com" in fields.get("Maintainer", ""),
-            }  # fmt: skip
 
     # -- kernels and their modules ---------------------------------------------------------------------------------
     running = text("proc/sys/kernel/osrelease") or os.uname().release
@@ -217,6 +195,7 @@ def read_machine(root: str) -> Any:
         # The boot loader asks before any crypttab is read, and takes no key from a file.
         passphrases += [n for n in crypts(mounts.get("/boot") or mounts.get("/", "")) if n not in passphrases]
 
+    packages = read_packages(text, names)
     release = dict(line.split("=", 1) for line in text("etc/os-release").splitlines() if "=" in line)
     return {
         "gpus": gpus,
@@ -243,8 +222,8 @@ def read_machine(root: str) -> Any:
         "secure_boot": secure,
         "signatures_enforced": enforced,
         "key": key,
-        "packages": packages,
-        "broken_packages": broken,
+        "packages": packages["packages"],
+        "broken_packages": packages["broken"],
         "failures": failures,
         "holders": holders,
         "stopped": text("run/holdfast/nvidia-stopped").split(),
@@ -252,4 +231,4 @@ def read_machine(root: str) -> Any:
     }
 
 
-taking(read_machine, read_boot, read_module, told_by_modinfo)
+taking(read_machine, read_boot, read_module, told_by_modinfo, read_packages)
