@@ -37,7 +37,12 @@ def test_what_dpkg_has_not_taken_into_its_list_counts(tmp_path: Path, status: st
     assert found.packages["nvidia-smi"].state == {"half-installed": "iH", "unpacked": "iU", "installed": "ii"}[status.split()[2]]
     finding = classify(found, {}, 550)
     assert finding.state == "broken_packages" and "nvidia-smi" in finding.reason
-    assert isinstance(to_install(found, Want(), ()), Repair)
+    first = to_install(found, Want(), ())
+    assert isinstance(first, Repair)
+    last = to_install(found, Want(), (first,))
+    for told in (finding, last):
+        by_name = "sudo apt-get --reinstall install nvidia-smi" in told.fix  # type: ignore[union-attr]
+        assert "sudo dpkg --configure -a" in told.fix and by_name == ("half-installed" in status)  # type: ignore[union-attr]
 
 
 def test_a_dpkg_that_has_ended_well_leaves_nothing_to_repair(tmp_path: Path) -> None:

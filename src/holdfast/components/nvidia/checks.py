@@ -78,6 +78,12 @@ def fallen(machine: Machine, gpu: Gpu) -> tuple[str, str] | None:
     return None
 
 
+def finish(machine: Machine) -> str:
+    """What a person types to have dpkg finish, and tell why it does not; what was cut off while unpacked it passes over."""
+    half = [n for n in machine.broken_packages if n in machine.packages and machine.packages[n].state[1:] == "H"]
+    return joined("sudo dpkg --configure -a", f"sudo apt-get --reinstall install {' '.join(half[:5])}" if half else "")
+
+
 def mixed(machine: Machine) -> tuple[str, str]:
     """The driver's packages, the distribution's and NVIDIA's, where its modules are of one and its libraries of the other;
     ("", "") for one origin."""

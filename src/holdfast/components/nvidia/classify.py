@@ -11,6 +11,7 @@ from holdfast.components.nvidia.checks import (
     cramped,
     driven,
     fallen,
+    finish,
     joined,
     lacking,
     misfit,
@@ -182,7 +183,7 @@ def _broken(machine: Machine) -> _Answer:
         reason = f"half-installed packages: {names}; {f.module} {f.version} does not build {where}: {f.line}"
         return "broken_packages", reason, f"{APPLY}; all of the log: {f.log}"
     reason = joined(f"half-installed packages: {names}", cramped(machine))
-    return "broken_packages", reason, joined(room(machine), "sudo dpkg --configure -a", APPLY)
+    return "broken_packages", reason, joined(room(machine), finish(machine), APPLY)
 
 
 def _beside(machine: Machine, gpus: tuple[Gpu, ...], minimum: int, reason: str, fix: str) -> tuple[bool, str, str]:
@@ -191,7 +192,7 @@ def _beside(machine: Machine, gpus: tuple[Gpu, ...], minimum: int, reason: str, 
     if not _works(machine, state):
         return False, reason, fix
     names = ", ".join(machine.broken_packages[:5])
-    mend = "on the machine: sudo dpkg --configure -a says why; sudo apt-get --fix-broken install"
+    mend = f"on the machine: {finish(machine)} says why; sudo apt-get --fix-broken install"
     what = f"half-installed packages: {names}; none is the driver's, which works, but apt fails until they are set up"
     if state == "ready":
         return True, what, mend

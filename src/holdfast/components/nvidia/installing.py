@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from holdfast.components.nvidia.checks import broken_build, cramped, joined, lacking, room, unhide
+from holdfast.components.nvidia.checks import broken_build, cramped, finish, joined, lacking, room, unhide
 from holdfast.components.nvidia.classify import Finding, State
 from holdfast.components.nvidia.machine import DKMS, Failure, Machine, branch
 from holdfast.components.nvidia.packages import Choice, Want, choose, flavour, foreign, missing, superseded
@@ -188,7 +188,7 @@ def _repair(machine: Machine, found: Finding, taken: Taken) -> Step:
         return Repair(f"{', '.join(names)} cannot be set up: taken out again", names, failed)
     if not repairs:
         return Repair(f"half-installed packages: {', '.join(machine.broken_packages[:5])}")
-    fix = joined(room(machine), "on the machine: sudo dpkg --configure -a says why", SAME)
+    fix = joined(room(machine), f"on the machine: {finish(machine)} says why", SAME)
     return Stop(found.state, found.reason, fix)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from holdfast.components.nvidia.checks import driven, joined, lacking, room, safe
+from holdfast.components.nvidia.checks import driven, finish, joined, lacking, room, safe
 from holdfast.components.nvidia.classify import HOST, Finding, State, classify
 from holdfast.components.nvidia.machine import Failure, Machine
 from holdfast.components.nvidia.packages import Choice, Want
@@ -221,7 +221,7 @@ def hindrance(machine: Machine, want: Want, why: str) -> Hindrance | None:
         return Hindrance("reboot: needed and not done (no kernel is in /boot)", Stop("needs_reboot", words, fix, code=3))
     if not safe(machine):
         words = f"{why}; but a reboot would not help: {lacking(machine) or 'dpkg is not done'}"
-        fix = joined(room(machine), "sudo dpkg --configure -a", SAME)
+        fix = joined(room(machine), finish(machine), SAME)
         return Hindrance("reboot: needed and not done (it would not help)", Stop("next_kernel_broken", words, fix))
     if machine.boot.other:
         # Also where a reboot is insisted on: there it would never come back from.
