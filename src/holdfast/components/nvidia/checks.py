@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from holdfast.components.nvidia.machine import DKMS, Failure, Gpu, Kernel, Machine, branch
+from holdfast.components.nvidia.machine import Failure, Gpu, Kernel, Machine, branch
+from holdfast.components.nvidia.names import DKMS
 from holdfast.components.nvidia.signing import enrol, unsigned
 
 # An initrd with its like beside it while it is made anew.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from holdfast.components.nvidia.names import beginnings, kinds
 from holdfast.operations.place import Absent, Directory, Entry, File
 from holdfast.operations.unit import config_hash
 from holdfast.render import render
@@ -18,6 +19,10 @@ def _template(path: str) -> str:
     return render(f"nvidia{path}.j2")
 
 
+def _unattended(path: str) -> str:
+    return render(f"nvidia{path}.j2", beginnings=beginnings(), kinds=kinds())
+
+
 def settings(updates: str) -> list[Entry]:
     """Nouveau kept away, nvidia-uvm loaded at boot, persistence on, updates by `up` alone (``updates``: managed, leave)."""
     drop_in = f"{SYSTEMD}/{PERSISTENCE}.d"
@@ -28,7 +33,7 @@ def settings(updates: str) -> list[Entry]:
         File(load, _template(load)),
         Directory(drop_in),
         File(f"{drop_in}/holdfast.conf", persistence(persistence_config())),
-        File(unattended, _template(unattended)) if updates == "managed" else Absent(unattended),
+        File(unattended, _unattended(unattended)) if updates == "managed" else Absent(unattended),
     ]
 
 

@@ -12,7 +12,8 @@ from dataclasses import replace
 
 from holdfast.components.nvidia.checks import broken_build, cramped, finish, joined, lacking, room, unhide
 from holdfast.components.nvidia.classify import Finding, State
-from holdfast.components.nvidia.machine import DKMS, Failure, Machine, branch
+from holdfast.components.nvidia.machine import Failure, Machine, branch
+from holdfast.components.nvidia.names import DKMS, META, PREBUILT
 from holdfast.components.nvidia.packages import Choice, Want, choose, flavour, foreign, missing, superseded
 from holdfast.components.nvidia.steps import (
     SAME,
@@ -29,9 +30,6 @@ from holdfast.components.nvidia.steps import (
     took,
 )
 from holdfast.errors import HoldfastError
-
-# linux-modules-nvidia-580-server-open-generic: the series, and whether its modules are the open ones.
-PREBUILT = re.compile(r"linux-modules-nvidia-(\d{3})(?:-server)?(-open)?(?=-)")
 
 
 def to_install(machine: Machine, want: Want, taken: Taken) -> Step | None:
@@ -209,8 +207,8 @@ def culprits(machine: Machine) -> tuple[str, ...]:
     if modules:
         return tuple(modules)
     if kernels and others and not any(machine.kernel and machine.kernel in name for name in kernels):
-        metas = [name for name in broken if re.match(r"linux-(generic|virtual|lowlatency|oem)", name)]
-        return tuple(sorted([*kernels, *metas]))
+        metas = [name for name in broken if META.fullmatch(name)]
+        return tuple(sorted({*kernels, *metas}))
     if kernels:
         return tuple(sorted(p.name for p in machine.driver_packages if "dkms" in p.name))
     return ()

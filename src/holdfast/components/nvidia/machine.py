@@ -9,6 +9,7 @@ from typing import Any
 
 from holdfast.components.nvidia.boot import KNOWN, Boot, boots
 from holdfast.components.nvidia.cards import Card, card
+from holdfast.components.nvidia.names import DKMS, DRIVER, NEEDED
 from holdfast.operations.distribution import distribution
 from holdfast.versions import version_key
 
@@ -212,23 +213,6 @@ class Machine:
         kinds = {"open" if "open" in name else "proprietary" for name, p in self.packages.items()
                  if p.installed and (DKMS.fullmatch(name) or name.startswith("linux-modules-nvidia-"))}  # fmt: skip
         return kinds.pop() if len(kinds) == 1 else self.kind_loaded
-
-
-# Beside the driver, and no part of it, whoever built it: containers, the CUDA toolkit, storage, what looks for a card.
-_BESIDE = (
-    "container|docker|cuda-(?!mps)|cudnn|cg-|detect|egl-|fs|gds|gdrcopy|htop|installer-cleanup|nsight|opencl-dev|prime|"
-    "profiler|support|texture|visual-profiler|xconfig"
-)
-DRIVER = re.compile(rf"^(lib)?nvidia-(?!{_BESIDE})|^libcuda1$|^cuda-drivers|^linux-modules-nvidia-")
-
-# Without which no driver works or no kernel boots, beside the driver itself.
-NEEDED = re.compile(
-    rf"{DRIVER.pattern}|^nvidia-(installer-cleanup|support)|^(glx-alternative|update-glx|firmware-nvidia)|^(dkms|kmod|libc6|dpkg|apt)$"
-    r"|^linux-(?!libc-dev|doc|source|perf|tools|cpupower)|^(initramfs-tools|dracut|cryptsetup|lvm2|mdadm|grub|shim|systemd|udev)(-|$)"
-)
-
-# Whose installation builds modules: nvidia-kernel-dkms, nvidia-open-kernel-dkms, nvidia-dkms-580-open.
-DKMS = re.compile(r"nvidia(?!-(?:fs|gdrcopy|headless)-)\S*-dkms|nvidia-dkms.*")
 
 
 def branch(version: str) -> int:

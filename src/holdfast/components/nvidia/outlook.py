@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from holdfast.components.nvidia.installing import to_install
-from holdfast.components.nvidia.machine import DKMS, Kernel, Machine, Package, branch
+from holdfast.components.nvidia.machine import Kernel, Machine, Package, branch
+from holdfast.components.nvidia.names import DKMS
 from holdfast.components.nvidia.packages import Want
 from holdfast.components.nvidia.signing import CANONICAL
 from holdfast.components.nvidia.steps import (

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from holdfast.components.nvidia.names import beginnings, kinds
+
 
 def read_packages(text: Callable[..., str], names: Callable[..., list[str]]) -> Any:
     """What `dpkg -l` and `dpkg --audit` would say: {"packages": {name: {"version", "state", "vendor"}}, "broken": [name]}.
@@ -14,10 +16,7 @@ def read_packages(text: Callable[..., str], names: Callable[..., list[str]]) -> 
     """
     import re
 
-    ours = re.compile(
-        r"(lib)?nvidia-|libcuda1$|cuda-drivers|firmware-nvidia|linux-(image|headers|kbuild|generic|modules-nvidia|virtual)|dkms$"
-        r"|(clevis|dropbear)-initramfs$|mokutil$"
-    )
+    ours = re.compile(rf"{'|'.join(beginnings())}|linux-(image|headers|kbuild|{'|'.join(kinds())})|(dkms|mokutil)$")
     states = {
         "not-installed": "n", "config-files": "c", "half-installed": "H", "unpacked": "U", "half-configured": "F",
         "triggers-awaited": "W", "triggers-pending": "t", "installed": "i",

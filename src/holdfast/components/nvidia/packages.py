@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from holdfast.components.nvidia.cards import NEWEST
 from holdfast.components.nvidia.checks import driven
 from holdfast.components.nvidia.machine import Gpu, Machine, branch
+from holdfast.components.nvidia.names import META
 from holdfast.errors import HoldfastError
 
 DEFAULT_BRANCH = 580
@@ -19,10 +20,6 @@ DEFAULT_BRANCH = 580
 CUDA_13 = 580
 NAMED = ("nvidia-kernel-dkms", "nvidia-smi", "libcuda1", "libnvidia-cfg1", "nvidia-persistenced")
 """Debian's own driver, by its packages."""
-# Ubuntu's metapackages of a kernel: linux-image-generic-hwe-24.04, linux-oem-24.04c, linux-aws.
-_META = re.compile(
-    r"linux-(?:image-|headers-)?(generic|virtual|lowlatency|oem|nvidia|aws|azure|gcp|oracle)((?:-hwe)?(?:-[\d.]+[a-z]?)?)"
-)
 
 
 @dataclass(frozen=True)
@@ -180,7 +177,7 @@ def flavour(machine: Machine) -> str:
     if machine.distribution == "ubuntu":
         # "virtual" is the generic kernel with fewer of its modules, and has no NVIDIA ones of its own.
         metas = {
-            name: (m[2], m[1].replace("virtual", "generic")) for name in installed if (m := _META.fullmatch(name))
+            name: (m[2], m[1].replace("virtual", "generic")) for name in installed if (m := META.fullmatch(name))
         }
         boots = machine.target.release
         same = {name: one for name, one in metas.items() if one[1] == boots.rpartition("-")[2]} or metas

@@ -6,6 +6,7 @@ from typing import Any
 
 from holdfast.components.nvidia.boot_reader import read_boot
 from holdfast.components.nvidia.module_reader import read_module, told_by_modinfo
+from holdfast.components.nvidia.names import beginnings, kinds
 from holdfast.components.nvidia.package_reader import read_packages
 from holdfast.operations.remote import taking
 
@@ -231,4 +232,4 @@ def read_machine(root: str) -> Any:
     }
 
 
-taking(read_machine, read_boot, read_module, told_by_modinfo, read_packages)
+taking(read_machine, read_boot, read_module, told_by_modinfo, read_packages, beginnings, kinds)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from holdfast.components.nvidia.machine import DKMS, Kernel, Machine
+from holdfast.components.nvidia.machine import Kernel, Machine
+from holdfast.components.nvidia.names import DKMS
 
 CANONICAL = "Canonical Ltd. Kernel Module Signing"
 """The signer of Ubuntu's prebuilt modules."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.components.nvidia.machine import Machine
+from holdfast.components.nvidia.names import PINNED
 from holdfast.components.nvidia.packages import Choice
 from holdfast.errors import HoldfastError
 from holdfast.operations.place import Absent, Entry, File
@@ -18,11 +19,6 @@ SOURCE = "/etc/apt/sources.list.d/holdfast-nvidia.sources"
 COMPONENTS = "/etc/apt/sources.list.d/holdfast-components.sources"
 PREFERENCES = "/etc/apt/preferences.d/holdfast-nvidia"
 NEEDED = {"debian": ("contrib", "non-free", "non-free-firmware"), "ubuntu": ("restricted",)}
-# The driver's own packages; the repository has CUDA, container tools and much else.
-DRIVER_PACKAGES = (
-    "nvidia-* libnvidia-* libcuda1 libcudadebugger1 libnvcuvid1 libnvoptix1 cuda-drivers* firmware-nvidia-* "
-    "xserver-xorg-video-nvidia* libgl*-nvidia* libegl*-nvidia*"
-)
 
 
 @dataclass(frozen=True)
@@ -83,7 +79,7 @@ def files(found: Mapping[str, Any], machine: Machine, choice: Choice) -> list[En
             fix=f"sudo apt purge cuda-keyring; sudo rm -f {' '.join(rivals)}; then the same command again",
         )  # fmt: skip
     pins = render(
-        "nvidia/etc/apt/preferences.d/holdfast-nvidia.j2", branch=choice.branch, packages=DRIVER_PACKAGES, origin=ORIGIN
+        "nvidia/etc/apt/preferences.d/holdfast-nvidia.j2", branch=choice.branch, packages=PINNED, origin=ORIGIN
     )
     source = render("nvidia/etc/apt/sources.list.d/holdfast-nvidia.sources.j2", uri=uri(choice.vendor), keyring=KEYRING)
     # The pin first: at no moment is all of that repository open to apt.

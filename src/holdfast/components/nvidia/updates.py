@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from holdfast.operations.remote import PythonFact
+from holdfast.components.nvidia.names import beginnings, kinds
+from holdfast.operations.remote import PythonFact, taking
 
 STALE_DAYS = 14
 
@@ -22,10 +23,8 @@ def read_updates(root: str) -> Any:
     import time
 
     # Metapackages bring kernels: linux-image-amd64, linux-generic-hwe-24.04; the images themselves never change.
-    ours = re.compile(
-        r"(lib)?nvidia-(?!container)|libcuda1$|cuda-drivers|firmware-nvidia|linux-modules-nvidia-"
-        r"|linux-(image|headers)-(?!\d)|linux-(generic|virtual|lowlatency|oem)"
-    )
+    driver = rf"(?!(?:lib)?nvidia-container)(?:{'|'.join(beginnings())})"
+    ours = re.compile(rf"{driver}|linux-(image|headers)-(?!\d)|linux-({'|'.join(kinds())})(-|$)")
 
     def days(*parts: str) -> float | None:
         try:
@@ -67,6 +66,9 @@ def read_updates(root: str) -> Any:
                     {"name": name, "installed": now, "candidate": candidate, "held": name in held, "days": age}
                 )
     return {"waiting": waiting, "lists_days": min((d for d in lists if d is not None), default=None)}
+
+
+taking(read_updates, beginnings, kinds)
 
 
 class Updates(PythonFact):
