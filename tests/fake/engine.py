@@ -34,7 +34,7 @@ from tests.fake.machine import CutOff, Machine
 
 from holdfast.components.models import operations
 from holdfast.components.nvidia import operations as nvidia
-from holdfast.components.nvidia import surroundings
+from holdfast.components.nvidia import verdict
 from holdfast.operations import answers, packages, reboot, remote
 from holdfast.paths import ROOT
 from holdfast.settings.loader import profiles
@@ -111,7 +111,7 @@ def connected(machine: Machine) -> Iterator[None]:
         mock.patch.object(operations, "time", clock),
         mock.patch.object(packages, "time", clock),
         mock.patch.object(reboot, "time", clock),
-        mock.patch.object(surroundings, "time", clock),
+        mock.patch.object(verdict, "time", clock),
         mock.patch.object(nvidia, "time", clock),
     ):
         yield

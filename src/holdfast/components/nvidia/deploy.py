@@ -5,10 +5,12 @@ from __future__ import annotations
 from pyinfra.api import deploy
 
 from holdfast.components.nvidia import files
+from holdfast.components.nvidia.devices import require_devices
 from holdfast.components.nvidia.operations import drivable, driver, in_use
 from holdfast.components.nvidia.packages import CUDA_13, Want
 from holdfast.components.nvidia.power import capped
-from holdfast.components.nvidia.surroundings import persistence, require_devices, settings, usable
+from holdfast.components.nvidia.surroundings import persistence, settings
+from holdfast.components.nvidia.verdict import usable
 from holdfast.operations.place import place
 from holdfast.settings import Workstation
 

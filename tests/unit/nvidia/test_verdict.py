@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pyinfra.api.command import FunctionCommand
 
-from holdfast.components.nvidia import surroundings
+from holdfast.components.nvidia import devices, verdict
 from holdfast.components.nvidia.facts import Cards, NvidiaCards
 from holdfast.components.nvidia.machine import Gpu, Machine
 from holdfast.components.nvidia.packages import Want
@@ -33,9 +33,9 @@ class Host:
 def run(monkeypatch: pytest.MonkeyPatch, machine: Machine | None, required: bool) -> tuple[list[Any], list[str]]:
     """(what the operation yields, what it says when it has nothing to do)"""
     host = Host()
-    monkeypatch.setattr(surroundings, "host", host)
-    monkeypatch.setattr(surroundings.NvidiaState, "machine", classmethod(lambda cls, host: machine))
-    return list(surroundings.usable._inner(want=Want(gpus=GPUS, required=required))), host.said
+    monkeypatch.setattr(verdict, "host", host)
+    monkeypatch.setattr(verdict.NvidiaState, "machine", classmethod(lambda cls, host: machine))
+    return list(verdict.usable._inner(want=Want(gpus=GPUS, required=required))), host.said
 
 
 @pytest.mark.parametrize(
@@ -97,16 +97,16 @@ def test_cards_of_the_machine_and_not_its_hosts() -> None:
 
 
 def test_missing_cards_stop_the_apply_by_name() -> None:
-    assert surroundings.obstacle(cards(LEFT, RIGHT), BOTH) is None
-    problem = surroundings.obstacle(cards(LEFT), BOTH)
+    assert devices.obstacle(cards(LEFT, RIGHT), BOTH) is None
+    problem = devices.obstacle(cards(LEFT), BOTH)
     assert problem
     assert "right (0000:21:00.0)" in problem.render()
     assert "left" not in problem.message
     assert "require_gpu: false" in problem.fix
-    windows = surroundings.obstacle(cards("wsl"), BOTH)
+    windows = devices.obstacle(cards("wsl"), BOTH)
     assert windows and "this is WSL" in windows.message and "the driver belongs to Windows" in windows.message
     assert "require_gpu: false" in windows.fix and "lspci" not in windows.fix
-    both = surroundings.obstacle(cards(), BOTH)
+    both = devices.obstacle(cards(), BOTH)
     assert both
     assert "left (0000:01:00.0), right (0000:21:00.0)" in both.message
-    assert surroundings.obstacle(cards(LEFT), {})
+    assert devices.obstacle(cards(LEFT), {})
