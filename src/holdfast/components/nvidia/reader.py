@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from holdfast.components.nvidia.boot_reader import read_boot
+from holdfast.components.nvidia.card_reader import read_cards
+from holdfast.components.nvidia.disk_reader import read_passphrases
 from holdfast.components.nvidia.module_reader import read_module, told_by_modinfo
 from holdfast.components.nvidia.names import beginnings, kinds
 from holdfast.components.nvidia.package_reader import read_packages
@@ -65,30 +67,10 @@ def read_machine(root: str) -> Any:
         files = sorted(glob.glob(path("sys/firmware/efi/efivars", pattern)))
         return b"".join(read(os.path.relpath(f, root))[4:] for f in files)
 
-    gpus, withheld = [], []
-    # The cards that the loaded module has taken; None where it does not say.
-    taken = set(names("proc/driver/nvidia/gpus")) if os.path.isdir(path("proc/driver/nvidia/gpus")) else None
-    for address in names("sys/bus/pci/devices"):
-        at = f"sys/bus/pci/devices/{address}"
-        # Class 03 is a display controller: the card's audio function has the same vendor and class 04.
-        if text(at, "vendor") == "0x10de" and text(at, "class").startswith("0x03"):
-            driver = os.path.basename(link(at, "driver"))
-            power = text(at, "power_state")
-            # A card that has fallen off the bus answers every question with ones. One that sleeps would be woken by it.
-            answers = power == "D3cold" or read(at, "config")[:2] != b"\xff\xff"
-            gpus.append({
-                "address": address, "device": text(at, "device"), "driver": driver, "power": power, "answers": answers,
-                "bound": None if taken is None else address in taken,
-            })  # fmt: skip
+    cards, withheld = read_cards(root, text, names, link), []
     container = os.path.exists(path("run/systemd/container"))
     if container and not os.path.exists(path("dev/nvidiactl")):
-        gpus, withheld = [], [gpu["address"] for gpu in gpus]
-
-    def nouveau_cards() -> list[str] | None:
-        """The addresses that nouveau is bound to; None where the bus has no list of its."""
-        there = [f"sys/bus/pci/drivers/{name}" for name in ("nouveau", "nova_core", "NovaCore")]
-        lists = [names(at) for at in there if os.path.isdir(path(at))]
-        return [name for found in lists for name in found if ":" in name] if lists else None
+        cards["gpus"], withheld = [], [gpu["address"] for gpu in cards["gpus"]]
 
     libraries = set()
     # Debian keeps the real file one folder deeper, behind its alternatives.
@@ -119,7 +101,7 @@ def read_machine(root: str) -> Any:
             "bootable": kernel in images, "initrd": initrd > 0, "current": initrd >= away, "headers": headers(kernel),
             **read_module(root, kernel, text, names, enforced or secure),
         }  # fmt: skip
-    grub = "\n".join(text("etc/default", f) for f in ["grub", *(f"grub.d/{n}" for n in names("etc/default/grub.d"))])
+
     def free_mib() -> int | None:
         if root != "/":  # a recorded tree
             return int(said) if (said := text("boot.free_mib")) else None
@@ -161,54 +143,16 @@ def read_machine(root: str) -> Any:
             key = {"file": file, "enrolled": certificate in efi("MokListRT*-605dab50-*") + efi("db-d719b2cb-*"),
                    "pending": certificate in efi("MokNew-605dab50-*")}  # fmt: skip
 
-    # -- encrypted disks: who opens them at boot -------------------------------------------------------------------
-    def alone(source: str, options: list[str]) -> bool:
-        # A token wants to be touched; some scripts of cryptsetup's ask, too, whatever stands in the third field.
-        script = next((o for o in options if o.startswith("keyscript=")), "")
-        if script:
-            return not re.search(r"keyctl|gnupg|opensc|_ssl|askpass", script)
-        tpm = any(o.startswith("tpm2-device=") for o in options) and not {"tpm2-pin=yes", "tpm2-pin=true"} & {*options}
-        return tpm or source not in ("none", "-", "") or bool({"noauto", "headless", "headless=true"} & {*options})
-
-    passphrases, opened = [], set()
-    for line in text("etc/crypttab").splitlines():
-        words = line.split("#")[0].split()
-        opened.update(words[:1])
-        if len(words) > 1 and not alone("".join(words[2:3]), ",".join(words[3:]).split(",")):
-            passphrases.append(words[0])
-    mounts = {li.split()[1]: li.split()[0] for li in text("proc/mounts").splitlines() if len(li.split()) > 1}
-
-    def crypts(mounted: str) -> list[str]:
-        """The encrypted disks that a mounted one lies on (a volume on an encrypted disk)."""
-        below = {os.path.basename(link(mounted) or mounted)} if mounted.startswith("/dev/") else set()
-        below = {b for b in names("sys/class/block") if b in below or text("sys/class/block", b, "dm/name") in below}
-        while more := {s for b in below for s in names("sys/class/block", b, "slaves")} - below:
-            below |= more
-        there = [b for b in sorted(below) if text("sys/class/block", b, "dm/uuid").startswith("CRYPT-")]
-        return [text("sys/class/block", b, "dm/name") for b in there]
-
-    # Also where no crypttab is read any more, since a hand-made initrd opens it, or Ubuntu's for ZFS (its key is on a disk).
-    passphrases += [name for name in crypts(mounts.get("/", "")) if name not in opened]
-    passphrases += [
-        name for b in names("sys/class/block") if (name := text("sys/class/block", b, "dm/name")).startswith("keystore-")
-    ]
-    if re.search(r"^\s*GRUB_ENABLE_CRYPTODISK=[\"']?y", grub, re.M):
-        # The boot loader asks before any crypttab is read, and takes no key from a file.
-        passphrases += [n for n in crypts(mounts.get("/boot") or mounts.get("/", "")) if n not in passphrases]
-
     packages = read_packages(text, names)
     release = dict(line.split("=", 1) for line in text("etc/os-release").splitlines() if "=" in line)
     return {
-        "gpus": gpus,
+        **cards,
         "release": {name: value.strip("\"'") for name, value in release.items()},
         "boot_id": text("proc/sys/kernel/random/boot_id"),
         "container": container,
         "withheld": withheld,
         # Windows' own kernel runs it, and hands its cards on by a device of its own.
         "wsl": "microsoft" in running.lower(),
-        # nova takes nouveau's place in newer kernels, and stands in the way as it does.
-        "nouveau": any(os.path.isdir(path("sys/module", name)) for name in ("nouveau", "nova_core")),
-        "nouveau_cards": nouveau_cards(),
         "module": text("sys/module/nvidia/version"),
         "open_module": "Open Kernel Module" in text("proc/driver/nvidia/version"),
         "uvm": os.path.isdir(path("sys/module/nvidia_uvm")),
@@ -228,8 +172,8 @@ def read_machine(root: str) -> Any:
         "failures": failures,
         "holders": holders,
         "stopped": text("run/holdfast/nvidia-stopped").split(),
-        "passphrases": passphrases,
+        "passphrases": read_passphrases(text, names, link),
     }
 
 
-taking(read_machine, read_boot, read_module, told_by_modinfo, read_packages, beginnings, kinds)
+taking(read_machine, read_cards, read_passphrases, read_boot, read_module, told_by_modinfo, read_packages, beginnings, kinds)
