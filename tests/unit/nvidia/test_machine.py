@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import builtins
+import dis
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -34,6 +37,8 @@ from tests.unit.nvidia.trees import (
 from holdfast.components.nvidia.classify import classify
 from holdfast.components.nvidia.facts import NvidiaState, read_machine
 from holdfast.components.nvidia.machine import Failure, Machine, parse
+from holdfast.components.nvidia.updates import Updates
+from holdfast.operations.remote import PythonFact
 from holdfast.versions import version_key
 
 
@@ -195,6 +200,24 @@ def test_it_runs_as_it_runs_on_a_host(tmp_path: Path) -> None:
     assert not done.stderr
     found = parse(NvidiaState().process(done.stdout.splitlines()))
     assert len(found.gpus) == 2 and found.module == V
+
+
+@pytest.mark.parametrize("fact", [NvidiaState, Updates])
+def test_all_that_a_reader_calls_travels_with_it(fact: type[PythonFact]) -> None:
+    """A name of this project's that was left behind would fail on the machine alone, in a state that no test has."""
+    source = fact.source(root="/")
+    program = compile(source, "program", "exec")
+    there = {*dir(builtins), *(name for name in program.co_names if f"def {name}(" in source)}
+
+    def asked(code: types.CodeType) -> set[str]:
+        own = {i.argval for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"}
+        return own.union(*(asked(c) for c in code.co_consts if isinstance(c, types.CodeType)))
+
+    functions = [c for c in program.co_consts if isinstance(c, types.CodeType)]
+    assert functions and set().union(*map(asked, functions)) <= there
+    left = compile(source.replace("def beginnings(", "def others("), "program", "exec")
+    assert "beginnings" in set().union(*(asked(c) for c in left.co_consts if isinstance(c, types.CodeType)))
+    assert "beginnings" not in left.co_names, "the control: it would be missed"
 
 
 def test_this_very_computer_can_be_read() -> None:

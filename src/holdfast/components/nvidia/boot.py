@@ -73,7 +73,7 @@ def _grub(ordered: Sequence[str], chosen: str, entries: Sequence[Entry]) -> Boot
 
 
 def _grub_fix(place: str) -> str:
-    at = shlex.quote(place) if place else "ENTRY, of this Linux,"
+    at = shlex.quote(place) if place else "ENTRY (its own, as /boot/grub/grub.cfg has it)"
     return f"sudo grub-reboot {at} chooses this Linux once (for good: GRUB_DEFAULT in /etc/default/grub, then sudo update-grub)"
 
 
@@ -135,5 +135,5 @@ def _fits(name: str, pattern: str) -> bool:
 
 
 def _bootctl(name: str) -> str:
-    known = shlex.quote(name) if name else "ENTRY, of this Linux (bootctl list names them),"
+    known = shlex.quote(name) if name else "ENTRY (its own, as bootctl list has it)"
     return f"sudo bootctl set-oneshot {known} chooses this Linux once (for good: bootctl set-default)"

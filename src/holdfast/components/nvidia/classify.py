@@ -132,7 +132,7 @@ def _notes(machine: Machine, state: State) -> tuple[str, ...]:
     out = []
     if state == "ready" and machine.following is not None and machine.next_kernel != machine.kernel:
         out.append(f"kernel {machine.next_kernel} waits for the next boot and has its module")
-    if machine.boot.other:
+    if machine.boot.other and state != "needs_reboot":  # there it is what an apply stops at
         out.append(f"{machine.boot.other}, no kernel of this machine: it does not come back by itself. {machine.boot.fix}")
     if machine.boot.assumed:
         out.append(f"{machine.boot.assumed}: kernel {machine.next_kernel} is assumed to boot next")
