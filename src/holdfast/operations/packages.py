@@ -97,11 +97,15 @@ def install_script(packages: Sequence[str], timeout_s: int) -> str:
     """The shell script that installs ``packages``. Repairs an interrupted dpkg first; refreshes lists when it must."""
     install = apt.script("--allow-downgrades", "install", *packages, wait_s=timeout_s)
     update = apt.script("update", wait_s=timeout_s)
+    mend = apt.script("--no-remove", "--fix-broken", "install", wait_s=timeout_s)
     return (
         f"{apt.exports()}; "
-        '[ -z "$(dpkg --audit)" ] || '
+        # A dpkg that was cut off has left its last changes in a journal; apt refuses everything until they are taken in.
+        '[ -z "$(dpkg --audit; ls /var/lib/dpkg/updates 2>/dev/null | grep "^[0-9]")" ] || '
         # As above, an edited configuration file stays as it is: dpkg would ask, and there is nobody to answer.
-        f'out=$(dpkg {" ".join(apt.KEEP)} --configure -a 2>&1) || {{ echo "$out" >&2; exit 1; }}; '
+        f"out=$(dpkg {' '.join(apt.KEEP)} --configure -a 2>&1) || "
+        # Unpacked before its dependencies were: these are fetched.
+        f'out=$({mend} 2>&1) || {{ echo "$out" | tail -n 15 >&2; exit 1; }}; '
         f"out=$({install} 2>&1) && exit 0; "
         f'out=$({update} 2>&1) || {{ echo "$out" | tail -n 15 >&2; exit 1; }}; '
         f'out=$({install} 2>&1) || {{ echo "$out" | tail -n 15 >&2; exit 1; }}'

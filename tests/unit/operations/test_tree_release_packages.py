@@ -128,5 +128,21 @@ def test_an_edited_configuration_file_asks_nothing_of_nobody(tmp_path: Path) -> 
         assert "--force-confdef" in line and "--force-confold" in line
 
 
+def test_what_was_unpacked_before_its_dependencies_is_no_end(tmp_path: Path) -> None:
+    """dpkg alone cannot set it up; apt fetches what it needs, and takes nothing out for it."""
+    log = tmp_path / "log"
+    for name, answer in (("dpkg", 'case "$*" in *audit*) echo broken;; *) exit 1;; esac'), ("apt-get", "exit $APT")):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho {name} "$@" >> {log}\n{answer}\n')
+        (tmp_path / name).chmod(0o755)
+    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "APT": "0"}
+    subprocess.run(["sh", "-c", install_script(["curl"], 60)], check=True, env=env)
+    last = [line for line in log.read_text().splitlines() if line.startswith("apt-get")]
+    assert [line.split("--no-install-recommends ")[1] for line in last] == [
+        "--no-remove --fix-broken install", "--allow-downgrades install curl",
+    ]  # fmt: skip
+    done = subprocess.run(["sh", "-c", install_script(["curl"], 60)], env={**env, "APT": "100"})
+    assert done.returncode == 1, "the control: it ends where that fails, too"
+
+
 def test_names_are_quoted_for_the_shell() -> None:
     assert "'a;b'" in install_script(["a;b"], 60)
