@@ -11,7 +11,8 @@ from holdfast.cli import hosts
 from holdfast.cli.show import Shown
 from holdfast.errors import HoldfastError
 
-RELEASE = "trixie"
+# Open WebUI and Aider run on its Python; for Debian 13 uv fetches one, from github.com.
+RELEASE = "bookworm"
 
 
 def is_one(progress: Shown) -> bool:

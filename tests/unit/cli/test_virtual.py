@@ -79,8 +79,8 @@ def test_with_kvm_all_of_the_apply_meets_the_kernel_and_in_software_the_last_one
     else:
         assert result is first
     told = {
-        "kvm": ["lab trixie", "boot with kvm", "apply"],
-        "tcg": ["lab trixie", "apply", "lab trixie", "boot with tcg", "apply again"],
+        "kvm": ["lab bookworm", "boot with kvm", "apply"],
+        "tcg": ["lab bookworm", "apply", "lab bookworm", "boot with tcg", "apply again"],
     }
     assert Story.told == told[kind]
     assert bool(progress.notes) == (kind == "tcg")
@@ -106,11 +106,11 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 def test_the_release_of_a_virtual_machine(lab: Callable[..., None]) -> None:
     progress: Any = Said()
-    assert virtual.release_of(None, progress) == "trixie" and virtual.release_of("bookworm", progress) == "bookworm"
-    lab("bookworm")
-    assert virtual.release_of("bookworm", progress) == "bookworm" and not progress.notes
-    assert virtual.release_of(None, progress) == "trixie", "what is dead does not choose for the next one"
-    assert "bookworm is removed; the new one has trixie" in progress.notes[0]
+    assert virtual.release_of(None, progress) == "bookworm" and virtual.release_of("trixie", progress) == "trixie"
+    lab("trixie")
+    assert virtual.release_of("trixie", progress) == "trixie" and not progress.notes
+    assert virtual.release_of(None, progress) == "bookworm", "what is dead does not choose for the next one"
+    assert "trixie is removed; the new one has bookworm" in progress.notes[0]
 
 
 @pytest.mark.parametrize("how", ["alive", "disk"])
