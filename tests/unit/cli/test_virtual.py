@@ -31,14 +31,14 @@ class Story:
         self.told.append(f"{name} {release}")
 
     def up(self, progress: Any, models: Any) -> Any:
-        return SimpleNamespace(vm="", name="lab", release="trixie")
+        return SimpleNamespace(vm="", name="lab", release="bookworm")
 
     def accelerator(self, progress: Any) -> str:
         return self.kind
 
     def into_vm(self, accelerator: str, progress: Any) -> Any:
         self.told.append(f"boot with {accelerator}")
-        return SimpleNamespace(vm=accelerator, name="lab", release="trixie")
+        return SimpleNamespace(vm=accelerator, name="lab", release="bookworm")
 
 
 class Said:
