@@ -32,19 +32,19 @@ class HoldfastError(Exception):
 
     def render(self, lead: str = "error") -> str:
         """The text for a terminal, ``lead`` first; always ends in a ``Fix:`` line."""
-        lines = [f"{lead}: {_visible(self.message, keep=chr(10))}"]
+        lines = [f"{lead}: {visible(self.message, keep=chr(10))}"]
         if self.where:
-            lines.append(f"  at: {_visible(self.where)}")
+            lines.append(f"  at: {visible(self.where)}")
         if self.allowed:
-            lines.append(f"  allowed: {_visible(self.allowed)}")
-        lines.append(f"Fix: {_visible(self.fix) or 'see docs/troubleshooting.md'}")
+            lines.append(f"  allowed: {visible(self.allowed)}")
+        lines.append(f"Fix: {visible(self.fix) or 'see docs/troubleshooting.md'}")
         return "\n".join(lines)
 
     def __str__(self) -> str:
         return self.render()
 
 
-def _visible(text: str, keep: str = "") -> str:
+def visible(text: str, keep: str = "") -> str:
     """``text`` with what a terminal would obey (control characters, line ends but those in ``keep``) written out."""
     return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
 

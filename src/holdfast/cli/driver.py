@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
+from holdfast.cli.table import Columns
 from holdfast.components.nvidia.classify import classify, findings
 from holdfast.components.nvidia.facts import from_json
 from holdfast.components.nvidia.installing import by_hand, refusal
@@ -41,20 +40,20 @@ def told(recorded: Mapping[str, Any], declared: Mapping[str, str], want: Want) -
     }  # fmt: skip
 
 
-def rows(table: Table, nvidia: Mapping[str, Any] | None) -> None:
+def rows(table: Columns, nvidia: Mapping[str, Any] | None) -> None:
     """The lines of the one screen."""
     if nvidia is None:
-        table.add_row("GPUs", "unknown (no python3 there yet)")
+        table.line("GPUs", "unknown (no python3 there yet)")
         return
-    table.add_row("GPUs", nvidia["words"])
+    table.line("GPUs", nvidia["words"])
     if nvidia["state"] != "no_gpu":
-        table.add_row("driver", f"{nvidia['state']}: {nvidia['reason']}")
+        table.line("driver", f"{nvidia['state']}: {nvidia['reason']}")
         running, following = nvidia["kernels"]["running"], nvidia["kernels"]["next"]
-        table.add_row("kernel", f"{running}" + (f"; next boot: {following}" if following not in ("", running) else ""))
+        table.line("kernel", f"{running}" + (f"; next boot: {following}" if following not in ("", running) else ""))
     for note in nvidia["notes"]:
-        table.add_row("", note)
+        table.line("", note)
     for n, update in enumerate(nvidia.get("updates", ())):  # a recording has none
-        table.add_row("" if n else "updates", update)
+        table.line("" if n else "updates", update)
 
 
 def replay(file: Path) -> dict[str, Any]:

@@ -8,8 +8,15 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+from holdfast.errors import visible
+
 # How often a transfer or a row of steps says where it is, where nothing can be drawn over.
 EVERY_S = 5.0
+
+
+def shown(text: str) -> str:
+    """``text`` as a terminal may have it: what a machine or a file said stands in it."""
+    return visible(text, keep="\n\t")
 
 
 class Shown:
@@ -67,7 +74,7 @@ class Plain(Shown):
         self._out, self._every, self._last = out or sys.stderr, every_s, 0.0
 
     def _line(self, text: str) -> None:
-        print(text, file=self._out, flush=True)
+        print(shown(text), file=self._out, flush=True)
 
     def began(self, name: str) -> None:
         self._last = time.monotonic()
@@ -100,7 +107,7 @@ class Drawn(Shown):
         from rich.console import Console
         from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-        self._console = Console(stderr=True, highlight=False)
+        self._console = Console(stderr=True, highlight=False, markup=False, emoji=False)
         columns = (
             SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(bar_width=24),
             TextColumn("{task.fields[at]}", markup=False), TimeElapsedColumn(),
@@ -121,14 +128,14 @@ class Drawn(Shown):
     def ended(self, name: str, seconds: float, well: bool) -> None:
         self._progress.remove_task(self._tasks.pop())
         sign, style = ("✓", "green") if well else ("✗", "red")
-        self._console.print(f"{self.indent}{sign} {name}  {seconds:.1f} s", style=style, markup=False)
+        self._console.print(f"{self.indent}{sign} {name}  {seconds:.1f} s", style=style)
 
     def note(self, text: str) -> None:
-        self._console.print(f"{self.indent}{text}", style="dim", markup=False)
+        self._console.print(f"{self.indent}{shown(text)}", style="dim")
 
     def _update(self, done: int, total: int | None, at: str) -> None:
         if self._tasks:
-            self._progress.update(self._tasks[-1], completed=done, total=total, at=at)
+            self._progress.update(self._tasks[-1], completed=done, total=total, at=shown(at))
 
     def bytes(self, done: int, total: int | None, label: str) -> None:
         self._update(done, total, f"{label} {mib(done)}" + (f" of {mib(total)}" if total else ""))

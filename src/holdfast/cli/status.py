@@ -12,8 +12,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from holdfast.apply.variables import Ask
 from holdfast.cli import driver, hosts, reading
 from holdfast.cli.findings import Finding, findings
@@ -21,6 +19,7 @@ from holdfast.cli.outcome import Outcome
 from holdfast.cli.parser import add_host
 from holdfast.cli.password import Asker
 from holdfast.cli.show import Shown, mib
+from holdfast.cli.table import Columns
 from holdfast.components.models.facts import missing
 from holdfast.components.models.files import UNIT
 from holdfast.components.models.operations import progress as transfer
@@ -69,7 +68,7 @@ def run(args: argparse.Namespace, progress: Shown) -> Outcome:
 def replayed(file: Path) -> Outcome:
     """What recorded facts say, wherever they were recorded."""
     nvidia = driver.replay(file)
-    table = Table(show_header=False, title=str(file), title_justify="left")
+    table = Columns(show_header=False, title=str(file))
     driver.rows(table, nvidia)
     wrong = [Finding(found["message"], found["fix"]) for found in nvidia["findings"]]
     return Outcome({"facts": str(file), "nvidia": nvidia}, [table, *told(wrong)], 1 if wrong else 0)
@@ -88,9 +87,7 @@ def read(ws: Workstation, ask: Ask) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
         said = "; ".join([line for line in done.stderr.splitlines() if line.strip()][-3:])
-        raise HoldfastError(
-            f"{ws.name} could not be read: {said}", fix=f"can you log in? {ws.login}"
-        ) from None
+        raise HoldfastError(f"{ws.name} could not be read: {said}", fix=f"can you log in? {ws.login}") from None
     if "error" in found:
         error = HoldfastError.of(found["error"])
         error.fix = error.fix or f"can you log in yourself? {ws.login}"
@@ -128,26 +125,26 @@ def watch(
 
 def screen(ws: Workstation, found: dict[str, Any], wrong: list[Finding]) -> list[Any]:
     """The same for a person."""
-    table = Table(show_header=False, title=ws.name, title_justify="left")
+    table = Columns(show_header=False, title=ws.name)
     driver.rows(table, found["nvidia"])
     for unit, state in found["units"].items():
         state = state or {}
         words = f"{state.get('ActiveState', '?')}, {state.get('UnitFileState') or 'no unit file'}"
-        table.add_row(unit.removesuffix(".service"), words)
+        table.line(unit.removesuffix(".service"), words)
     for row in leases(ws, found.get("leases")):
-        table.add_row(*row)
+        table.line(*row)
     store = found["models"] or {"models": {}, "undeclared": []}
     for model, entry in store["models"].items():
-        table.add_row(model, f"{entry['state']}, {mib(entry['bytes'])}")
+        table.line(model, f"{entry['state']}, {mib(entry['bytes'])}")
     for model in store["undeclared"]:
-        table.add_row(model, "in the store, not declared")
+        table.line(model, "in the store, not declared")
     node = found["tailnet"]
     if ws.tailscale.enabled:
-        table.add_row(
+        table.line(
             "tailnet", f"{node['name'] or '-'} {' '.join(node['addresses'])} {node['backend'] or 'not installed'}"
         )
     for path, space in ((found["room"] or {}).get("disks") or {}).items():
-        table.add_row(f"room on {path}", f"{mib(space['free'])} of {mib(space['total'])} free")
+        table.line(f"room on {path}", f"{mib(space['free'])} of {mib(space['total'])} free")
     return [table, *told(wrong)]
 
 

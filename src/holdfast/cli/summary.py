@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.table import Table
-
 from holdfast.apply.result import Result
 from holdfast.cli import remote
+from holdfast.cli.table import Columns
 from holdfast.cli.verify import Checks
 from holdfast.errors import HoldfastError
 from holdfast.settings.workstation import Workstation
@@ -107,12 +106,12 @@ def lines(
     ws: Workstation, data: dict[str, Any], result: Result, seen: dict[str, Any], checks: Checks | None
 ) -> list[Any]:
     """The same for a person."""
-    table = Table("instance", "model", "port", "GPUs", "state", title=ws.name, title_justify="left")
+    table = Columns("instance", "model", "port", "GPUs", "state", title=ws.name)
     for role, instance in ws.instances.items():
         found = seen["instances"][role]
         where = "CPU" if not found.get("bytes_in_vram") else "GPU"
         state = f"answers ({found['seconds']:.1f} s, {where})"
-        table.add_row(role, instance.model, str(instance.port), ", ".join(instance.gpus) or "-", state)
+        table.line(role, instance.model, str(instance.port), ", ".join(instance.gpus) or "-", state)
     web, host = data["open_webui"], data["host"]
     out: list[Any] = [table]
     out.append(

@@ -28,14 +28,16 @@ def tell(outcome: Any, args: argparse.Namespace) -> int:
             sys.stdout.write(json.dumps(outcome.data) + "\n")
         else:
             from rich.console import Console
-            from rich.table import Table
 
-            # Soft wrapping: a path or an address is to be copied whole.
-            console = Console(highlight=False, soft_wrap=True)
+            from holdfast.cli.show import shown
+            from holdfast.cli.table import Columns
+
+            # Soft wrapping: a path or an address is to be copied whole. No markup, and no emoji: ":ab:" is part of one.
+            console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
             for line in outcome.lines:
-                if not console.is_terminal and isinstance(line, Table):
+                if not console.is_terminal and isinstance(line, Columns):
                     line.box = None  # columns alone: no drawing where nobody looks at a screen
-                console.print(line, markup=False) if isinstance(line, str) else console.print(line)
+                console.print(shown(line) if isinstance(line, str) else line)
         sys.stdout.flush()
     return int(outcome.code)
 
