@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.cli.table import Columns
-from holdfast.components.nvidia.classify import classify, findings
+from holdfast.components.nvidia.classify import addressed, classify, findings
 from holdfast.components.nvidia.facts import from_json
 from holdfast.components.nvidia.installing import by_hand, refusal
 from holdfast.components.nvidia.options import Options
@@ -18,25 +18,25 @@ from holdfast.components.nvidia.together import driver_set
 from holdfast.errors import HoldfastError
 
 
-def told(recorded: Mapping[str, Any], declared: Mapping[str, str], want: Want) -> dict[str, Any]:
-    """The finding as JSON. ``recorded``: what the driver's fact read; ``declared``: name -> PCI address of the cards;
-    ``want``: the settings. Raises ValueError for what is no recording."""
+def told(recorded: Mapping[str, Any], want: Want, name: str = "HOST") -> dict[str, Any]:
+    """The finding as JSON. ``recorded``: what the driver's fact read; ``want``: the settings; ``name``: the machine's, for
+    commands. Raises ValueError for what is no recording."""
     machine = from_json(recorded)
-    found = classify(machine, declared, want.minimum)
-    wrong = findings(machine, declared, want.minimum)
+    found = classify(machine, want.gpus, want.minimum)
+    wrong = findings(machine, want.gpus, want.minimum)
     stop = refusal(machine, want) if wrong and found.state not in ("ready", "no_gpu") else None
     if stop is not None:
         # Where `up` would stop, it is no way out: what it would say is.
         why = stop.why if found.reason in stop.why else f"{found.reason}; {stop.why}"
-        wrong[-1] = (f"{found.state}: {why}", stop.fix.replace(SAME, "then ./holdfast up"))
+        wrong[-1] = (f"{found.state}: {why}", stop.fix.replace(SAME, "then ./holdfast up HOST"))
     elif machine.distribution and (fix := by_hand(machine, want)):
         wrong[-1] = (wrong[-1][0], fix)
     kernels = {"running": machine.kernel, "next": machine.next_kernel}
     return {
-        "state": found.state, "words": found.words, "reason": found.reason, "fix": found.fix,
+        "state": found.state, "words": found.words, "reason": found.reason, "fix": addressed(found.fix, name),
         "usable": found.usable,
         "notes": list(found.notes), "kernels": kernels, "set": dict(driver_set(machine).packages),
-        "findings": [{"message": message, "fix": fix} for message, fix in wrong],
+        "findings": [{"message": message, "fix": addressed(fix, name)} for message, fix in wrong],
     }  # fmt: skip
 
 
@@ -66,7 +66,7 @@ def replay(file: Path) -> dict[str, Any]:
         if not isinstance(inner, dict):
             # null: the machine had no python3 when it was asked.
             raise ValueError("it holds no facts of a machine's cards and driver")
-        return told(inner.get("recorded", inner), {}, Want(minimum=Options().minimum_driver))
+        return told(inner.get("recorded", inner), Want(minimum=Options().minimum_driver))
     except OSError as error:
         raise HoldfastError(f"--facts {file}: {error.strerror}", fix=fix, code=2) from None
     except (ValueError, AttributeError, TypeError) as error:

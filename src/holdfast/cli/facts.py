@@ -27,6 +27,7 @@ from holdfast.components.models import files as models  # noqa: E402
 from holdfast.components.models import pins  # noqa: E402
 from holdfast.components.models.facts import ModelStore  # noqa: E402
 from holdfast.components.nvidia import updates  # noqa: E402
+from holdfast.components.nvidia.classify import addressed  # noqa: E402
 from holdfast.components.nvidia.deploy import want  # noqa: E402
 from holdfast.components.nvidia.facts import NvidiaState  # noqa: E402
 from holdfast.components.nvidia.updates import Updates  # noqa: E402
@@ -50,9 +51,9 @@ def units_of(ws: Workstation) -> list[str]:
 def read(host: Any, ws: Workstation) -> dict[str, Any]:
     """Everything, one round trip a fact."""
     recorded = NvidiaState.read(host, root="/")
-    nvidia = None if recorded is None else {**driver.told(recorded, ws.addresses, want(ws)), "recorded": recorded}
+    nvidia = None if recorded is None else {**driver.told(recorded, want(ws), ws.name), "recorded": recorded}
     if nvidia is not None:
-        nvidia["updates"] = updates.told(Updates.read(host, root="/"))
+        nvidia["updates"] = [addressed(line, ws.name) for line in updates.told(Updates.read(host, root="/"))]
     try:
         wanted = pins.pinned(ws)
     except HoldfastError:

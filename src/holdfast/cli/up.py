@@ -44,7 +44,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--model", action="append", default=[], metavar="ROLE=FILE.gguf", dest="models",
         help="throw-away machine only: the model file that a role gets",
     )  # fmt: skip
-    parser.add_argument("--release", choices=("bookworm", "trixie"), help="throw-away machine only: its Debian release (bookworm)")
+    parser.add_argument("--release", choices=("bookworm", "trixie"), help="throw-away machine only: Debian release (bookworm)")
     parser.add_argument(
         "--vm", action="store_true",
         help="throw-away machine only: a virtual machine (KVM where that works, else in software)",

@@ -9,8 +9,10 @@ import pytest
 from tests.unit.nvidia.states import STATES
 from tests.unit.nvidia.trees import READY, Files, tree
 
+from holdfast.cli import driver
 from holdfast.cli.main import run
 from holdfast.components.nvidia.facts import read_machine
+from holdfast.components.nvidia.packages import Want
 
 
 def recorded(folder: Path, files: Files) -> Path:
@@ -78,3 +80,20 @@ def test_a_machine_that_could_not_be_read_yet_is_told_as_that(
         assert run(["status", "--facts", str(file)]) == 2
         said = capsys.readouterr().err
         assert "holds no facts of a machine's cards and driver" in said and "NoneType" not in said
+
+
+def test_the_way_out_names_the_machine_and_a_recording_s_does_not(tmp_path: Path) -> None:
+    files = STATES["nothing installed"][0]
+    facts = json.loads(recorded(tmp_path, files).read_text())
+    fixes = {name: driver.told(facts, Want(), **given)["findings"][-1]["fix"]
+             for name, given in {"gpu-box": {"name": "gpu-box"}, "HOST": {}}.items()}  # fmt: skip
+    assert [fix.startswith(f"./holdfast up {name} ") for name, fix in fixes.items()] == [True, True], fixes
+
+
+def test_a_card_that_no_instance_uses_is_judged_by_status_as_little_as_by_up(tmp_path: Path) -> None:
+    facts = json.loads(recorded(tmp_path, READY).read_text())
+    facts["gpus"][1]["device"] = "0x1b80"  # a GTX 1080, which the open modules do not drive
+    addresses = [gpu["address"] for gpu in facts["gpus"]]
+    used = {"one": {"left": addresses[0]}, "both": dict(zip(("left", "right"), addresses, strict=True))}
+    states = {name: driver.told(facts, Want(gpus=gpus))["state"] for name, gpus in used.items()}
+    assert states["one"] == "ready" and states["both"] != "ready", states

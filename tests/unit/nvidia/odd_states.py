@@ -205,7 +205,7 @@ ODD: dict[str, tuple[Files, dict[str, str], str, str, str]] = {
          **dpkg(package("linux-modules-nvidia-580-server-open-generic", N, "hold ok installed"),
                 *there("nvidia-headless-no-dkms-580-server-open", "nvidia-utils-580-server"))}, {},
         "next_kernel_broken", "linux-modules-nvidia-580-server-open-generic is on hold",
-        "sudo apt-mark unhold linux-modules-nvidia-580-server-open-generic; then ./holdfast up",
+        "sudo apt-mark unhold linux-modules-nvidia-580-server-open-generic; then ./holdfast up HOST",
     ),
     "an empty initrd": (
         {**WORKS, **boot(NEW), **module(NEW, V), **headers(NEW), f"boot/initrd.img-{NEW}": "", "boot.free_mib": "3"}, {},

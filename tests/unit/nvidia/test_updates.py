@@ -73,7 +73,8 @@ def test_what_waits_and_for_how_long(tmp_path: Path, policy: Path) -> None:
     assert told(found) == [
         "linux-image-amd64 6.12.107-1: 6.12.117-1 waits",
         "nvidia-kernel-dkms 550.163.01-2, installed 42 days ago: 550.200-1 on hold",
-        "to take them: sudo apt-mark unhold nvidia-kernel-dkms; sudo apt update && sudo apt full-upgrade, then ./holdfast up",
+        "to take them: sudo apt-mark unhold nvidia-kernel-dkms; "
+        "sudo apt update && sudo apt full-upgrade, then ./holdfast up HOST",
         "apt's lists are 20 days old: newer drivers and kernels are not known of",
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -30,7 +31,7 @@ State = Literal[
     "no_gpu", "absent", "broken_packages", "needs_headers", "needs_key", "needs_reload", "needs_reboot",
     "next_kernel_broken", "ready",
 ]  # fmt: skip
-APPLY = "./holdfast up brings it there"
+APPLY = "./holdfast up HOST makes it so"
 _REBOOT = f"{APPLY}; by hand: sudo reboot"
 _RESTART = f"{APPLY} (the models' servers restart)"
 # For a container, whose kernel is not its own.
@@ -43,6 +44,11 @@ WSL_FIX = (
     "may then find the card by itself, but Holdfast neither checks nor assigns it)"
 )
 CORRECT = "correct gpus in hosts.yml: lspci -D | grep -i nvidia shows the addresses"
+
+
+def addressed(text: str, name: str) -> str:
+    """``text`` with the machine's name in the commands that say HOST."""
+    return re.sub(r"(?<=\./holdfast up )HOST\b", name, text)
 
 
 @dataclass(frozen=True)
@@ -169,7 +175,7 @@ def _driver(machine: Machine, gpus: tuple[Gpu, ...], minimum: int) -> _Answer:
     answer = _not_loaded(machine) if not machine.module else _is_loaded(machine, gpus)
     own, theirs = mixed(machine)
     if own and machine.library not in (machine.module, machine.target.module):
-        fix = f"keep one: sudo apt purge {own} (or, to keep these: {theirs}); then ./holdfast up"
+        fix = f"keep one: sudo apt purge {own} (or, to keep these: {theirs}); then ./holdfast up HOST"
         what = f"{own} from the distribution and {theirs} from NVIDIA's repository"
         return "broken_packages", f"the driver is mixed of two sources, {what}; {answer[1]}", fix
     return answer

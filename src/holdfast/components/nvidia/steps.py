@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from holdfast.components.nvidia.checks import driven, finish, joined, lacking, room, safe
-from holdfast.components.nvidia.classify import HOST, Finding, State, classify
+from holdfast.components.nvidia.classify import HOST, Finding, State, addressed, classify
 from holdfast.components.nvidia.machine import Failure, Machine
 from holdfast.components.nvidia.packages import Choice, Want
 from holdfast.errors import HoldfastError
@@ -100,7 +100,7 @@ class Stop:
             f"NVIDIA driver: {self.state}: {self.why}",
             where=self.where or name,
             allowed=self.allowed,
-            fix=self.fix,
+            fix=addressed(self.fix, name),
             code=self.code,
         )
 

@@ -86,7 +86,7 @@ def told(found: Mapping[str, Any] | None) -> list[str]:
     if out:
         held = " ".join(update["name"] for update in found["waiting"] if update["held"])
         free = f"sudo apt-mark unhold {held}; " if held else ""
-        out.append(f"to take them: {free}sudo apt update && sudo apt full-upgrade, then ./holdfast up")
+        out.append(f"to take them: {free}sudo apt update && sudo apt full-upgrade, then ./holdfast up HOST")
     age = found["lists_days"]
     if age is not None and age >= STALE_DAYS:
         out.append(f"apt's lists are {_days(age)} old: newer drivers and kernels are not known of")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pyinfra import host
 from pyinfra.api import FunctionCommand, operation
 
-from holdfast.components.nvidia.classify import Finding
+from holdfast.components.nvidia.classify import Finding, addressed
 from holdfast.components.nvidia.facts import LATER, NvidiaState
 from holdfast.components.nvidia.installing import by_hand
 from holdfast.components.nvidia.packages import Want
@@ -35,17 +35,20 @@ def usable(want: Want) -> Iterator[FunctionCommand]:
     finding = look(machine, want)
     if host.state.is_executing:
         finding = _awaited(finding, want)
-    emit("note", host=host.name, message="; ".join([f"nvidia: {finding.words}", *_worth_saying(finding, by_hand(machine, want))]))
+    said = [f"nvidia: {finding.words}", *_worth_saying(finding, by_hand(machine, want), host.name)]
+    emit("note", host=host.name, message="; ".join(said))
     # In a plan the operations before this one have told it.
     if want.required and not finding.usable and host.state.is_executing:
         vain = finding.state == "needs_reboot" and reboot.done(host)
-        yield from stop(in_vain(finding.reason).error(host.name) if vain else refusal(finding))
+        yield from stop(in_vain(finding.reason).error(host.name) if vain else refusal(finding, host.name))
         return
     host.noop("; ".join([finding.words, *(finding.problems if finding.state != "no_gpu" else ())]))
 
 
-def _worth_saying(finding: Finding, by_hand: str) -> list[str]:
-    broken = [f"but {finding.reason}. Fix: {by_hand or finding.fix}"] if finding.works and finding.state != "ready" else []
+def _worth_saying(finding: Finding, alone: str, name: str) -> list[str]:
+    """``alone``: the way out where `up` leaves this driver to its owner."""
+    fix = addressed(alone or finding.fix, name)
+    broken = [f"but {finding.reason}. Fix: {fix}"] if finding.works and finding.state != "ready" else []
     return [*broken, *finding.notes]
 
 
@@ -60,9 +63,9 @@ def _awaited(finding: Finding, want: Want) -> Finding:
     return finding
 
 
-def refusal(finding: Finding) -> HoldfastError:
+def refusal(finding: Finding, name: str) -> HoldfastError:
     """The error for a machine whose cards are required and cannot be used."""
     return HoldfastError(
         f"GPUs are required (require_gpu: true) and cannot be used: {'; '.join(finding.problems)}",
-        where=finding.words, fix=finding.fix,
+        where=finding.words, fix=addressed(finding.fix, name),
     )  # fmt: skip
