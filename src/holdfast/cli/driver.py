@@ -69,7 +69,6 @@ def replay(file: Path) -> dict[str, Any]:
         return told(inner.get("recorded", inner), Want(minimum=Options().minimum_driver))
     except OSError as error:
         raise HoldfastError(f"--facts {file}: {error.strerror}", fix=fix, code=2) from None
-    except (ValueError, AttributeError, TypeError) as error:
-        raise HoldfastError(
-            f"--facts {file}: {error}", allowed="a machine's recorded facts as JSON", fix=fix, code=2
-        ) from None
+    except (ValueError, RecursionError) as error:
+        why = error if isinstance(error, ValueError) else "it is nested too deep"
+        raise HoldfastError(f"--facts {file}: {why}", allowed="a machine's recorded facts as JSON", fix=fix, code=2) from None

@@ -15,6 +15,7 @@ from pyinfra.api import FactBase
 
 from holdfast.components.nvidia.machine import Machine, parse
 from holdfast.components.nvidia.reader import read_machine
+from holdfast.components.nvidia.recording import checked
 from holdfast.operations.remote import PythonFact
 
 _READ = """
@@ -87,10 +88,8 @@ class NvidiaState(PythonFact):
 def from_json(recorded: str | Mapping[str, Any]) -> Machine:
     """The machine of which ``recorded`` was read: what read_machine returned, or its JSON text. Raises ValueError."""
     found = json.loads(recorded) if isinstance(recorded, str) else recorded
-    try:
-        return parse(found)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"no recorded state of a machine: {error!r}") from error
+    checked(found)
+    return parse(found)
 
 
 __all__ = ["Cards", "NvidiaCards", "NvidiaState", "from_json", "read_machine"]

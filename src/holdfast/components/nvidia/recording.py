@@ -1,0 +1,148 @@
+"""What a recording of read_machine must look like: a wrong type would be a wrong verdict, said with confidence."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+Version = Annotated[str, Field(pattern=r"^\d+(\.\d+)*$")]
+
+
+class _Closed(BaseModel):
+    # strict: "no" is no false, and "580.1" no list of characters.
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
+class _Gpu(_Closed):
+    address: str
+    device: str
+    driver: str = ""
+    power: str = ""
+    answers: bool = True
+    bound: bool | None = None
+
+
+class _Kernel(_Closed):
+    bootable: bool = True
+    initrd: bool = False
+    current: bool = True
+    headers: bool = False
+    module: str = ""
+    signer: str = ""
+    signed: bool | None = None
+    built: bool = False
+    hidden: str = ""
+
+
+class _Package(_Closed):
+    version: str
+    state: Annotated[str, Field(pattern=r"^[a-z][A-Za-z]$")] = "ii"
+    vendor: bool = False
+
+
+class _Failure(_Closed):
+    module: str
+    version: str
+    kernel: str
+    line: str
+    log: str = ""
+
+
+class _Holder(_Closed):
+    pid: Annotated[int, Field(ge=0)]
+    name: str
+    unit: str
+
+
+class _Key(_Closed):
+    file: str = ""
+    enrolled: bool = False
+    pending: bool = False
+
+
+class _Entry(_Closed):
+    at: str
+    id: str
+    title: str
+    linux: str
+    menu: bool
+    rescue: bool = False
+
+
+class _Boot(_Closed):
+    loader: str = ""
+    chosen: str = ""
+    firmware: str = ""
+    entries: list[_Entry] = []
+
+
+class _Recording(BaseModel):
+    """What parse() takes; a newer release may have recorded more, and an older one has recorded less."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    gpus: list[_Gpu]
+    nouveau: bool
+    nouveau_cards: list[str] | None = None
+    release: dict[str, str] = {}
+    boot_id: str = ""
+    container: bool = False
+    withheld: list[str] = []
+    wsl: bool = False
+    module: str
+    open_module: bool
+    uvm: bool = True
+    drm_users: Annotated[int, Field(ge=0)] = 0
+    libraries: list[Version]
+    kernel: str
+    kernels: dict[str, _Kernel]
+    boot: _Boot | None = None
+    boot_entry: str = ""
+    boot_free_mib: int | None = None
+    reboot_for: list[str] = []
+    secure_boot: bool
+    signatures_enforced: bool
+    key: _Key = _Key()
+    packages: dict[str, _Package] = {}
+    broken_packages: list[str]
+    failures: list[_Failure] = []
+    holders: list[_Holder] = []
+    stopped: list[str] = []
+    passphrases: list[str] = []
+
+
+# pydantic's names of what is wrong, by what belongs there.
+_BELONGS = {
+    "list_type": "a list", "dict_type": "an object", "model_type": "an object", "string_type": "text",
+    "string_pattern_mismatch": "text of the form {pattern}", "bool_type": "true or false", "int_type": "a whole number",
+    "greater_than_equal": "{ge} or more",
+}  # fmt: skip
+
+
+def checked(found: Any, model: type[BaseModel] = _Recording) -> None:
+    """Raises ValueError, naming field, value and what belongs there, where ``found`` is no recording."""
+    try:
+        model.model_validate(found)
+    except ValidationError as error:
+        raise ValueError(_told(error)) from None
+    if model is _Recording and found["kernel"] not in found["kernels"]:
+        raise ValueError(f"kernels says nothing of {_shown(found['kernel'])}, the kernel that runs")
+
+
+def _told(error: ValidationError) -> str:
+    first, *more = error.errors(include_url=False)
+    field = ".".join(map(str, first["loc"])) or "all of it"
+    rest = f" (and {len(more)} more such)" if more else ""
+    if first["type"] == "missing":
+        return f"{field} is missing{rest}"
+    if first["type"] == "extra_forbidden":
+        return f"{field} is no field of such a recording{rest}"
+    belongs = _BELONGS.get(first["type"], first["msg"]).format(**first.get("ctx", {}))
+    return f"{field} is {_shown(first['input'])}, where {belongs} belongs{rest}"
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, default=repr)
+    return text if len(text) <= 80 else f"{text[:77]}…"
