@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from typing import get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import given, seed, settings
 from hypothesis import strategies as st
-from tests.unit.nvidia.walks import DISTRIBUTIONS, NEW, OLD, N, V, after, bare, lucky, machines, walk, wants
+from tests.unit.nvidia.nearly import machines
+from tests.unit.nvidia.walks import DISTRIBUTIONS, NEW, OLD, N, V, after, bare, lucky, walk, wants
 
+from holdfast.components.nvidia.classify import State
 from holdfast.components.nvidia.installing import to_install
 from holdfast.components.nvidia.machine import Failure, Holder, Kernel, Machine, Package
 from holdfast.components.nvidia.outlook import outlook
@@ -19,6 +22,7 @@ from holdfast.components.nvidia.steps import (
     Reboot,
     Reload,
     Repair,
+    Step,
     Stop,
     ends,
     look,
@@ -235,3 +239,20 @@ def test_where_all_goes_well_the_announcement_is_kept(machine: Machine, want: Wa
     _, steps = walk(machine, want, lucky())
     rebooted = bool(steps) and isinstance(steps[-1], Reboot)
     assert outlook(machine, want).startswith("reboot: yes") == rebooted, (outlook(machine, want), steps)
+
+
+def test_the_ways_that_are_walked_lead_through_every_state_and_every_step() -> None:
+    """A property that is never met proves nothing: here are the same machines, drawn with a seed of their own."""
+    met: set[str] = set()
+
+    @seed(3)
+    @settings(max_examples=400, database=None, derandomize=False)
+    @given(machines(), st.integers())
+    def draw(machine: Machine, dice: int) -> None:
+        want = Want(gpus={})
+        met.add(look(machine, want).state)
+        met.update(type(step).__name__ for step in walk(machine, want, random.Random(dice))[1])
+
+    draw()
+    assert set(get_args(State)) <= met, set(get_args(State)) - met
+    assert {kind.__name__ for kind in get_args(Step)} <= met, met

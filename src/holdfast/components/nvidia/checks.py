@@ -128,6 +128,15 @@ def lacking(machine: Machine) -> str:
     return joined(f"kernel {following.release}, which boots next, has no initrd", cramped(machine))
 
 
+def refused(machine: Machine) -> str:
+    """That the kernel that boots next has a module and will not take it; "" when it will, or has none."""
+    following = machine.following
+    if following is None or not unsigned(machine, following):
+        return ""
+    why = "it has no signature" if following.signed is False else "its key is not enrolled"
+    return f"kernel {following.release}, which boots next, will refuse the module: {why}"
+
+
 def unhide(machine: Machine, kernel: Kernel) -> str:
     """What takes away ``kernel``'s module where it hides the packages' own, which the libraries need; "" elsewhere."""
     if not kernel.hidden == machine.library != "":

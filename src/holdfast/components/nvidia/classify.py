@@ -17,6 +17,7 @@ from holdfast.components.nvidia.checks import (
     lacking,
     misfit,
     mixed,
+    refused,
     reloadable,
     room,
     safe,
@@ -277,10 +278,7 @@ def _is_loaded(machine: Machine, gpus: tuple[Gpu, ...]) -> _Answer:
     if not machine.uvm:
         return "needs_reload", "nvidia-uvm is not loaded", f"{APPLY}; sudo modprobe nvidia-uvm"
     broken = lacking(machine)
-    following = machine.following
-    if not broken and following is not None and unsigned(machine, following):
-        why = "it has no signature" if following.signed is False else "its key is not enrolled"
-        broken = f"kernel {following.release}, which boots next, will refuse the module: {why}"
+    if not broken and (broken := refused(machine)):
         return "next_kernel_broken", broken, enrol(machine)
     if broken:
         fix = joined(room(machine), unhide(machine, machine.target), APPLY)

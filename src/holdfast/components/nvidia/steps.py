@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from holdfast.components.nvidia.checks import driven, finish, joined, lacking, room, safe
+from holdfast.components.nvidia.checks import driven, finish, joined, lacking, refused, room, safe
 from holdfast.components.nvidia.classify import HOST, Finding, State, addressed, classify
 from holdfast.components.nvidia.machine import Failure, Machine
 from holdfast.components.nvidia.packages import Choice, Want
+from holdfast.components.nvidia.signing import enrol
 from holdfast.errors import HoldfastError
 
 SAME = "then the same command again"
@@ -220,8 +221,9 @@ def hindrance(machine: Machine, want: Want, why: str) -> Hindrance | None:
         fix = f"mount /boot if it is a disk of its own; else {by_hand}"
         return Hindrance("reboot: needed and not done (no kernel is in /boot)", Stop("needs_reboot", words, fix, code=3))
     if not safe(machine):
-        words = f"{why}; but a reboot would not help: {lacking(machine) or 'dpkg is not done'}"
-        fix = joined(room(machine), finish(machine), SAME)
+        lacks, key = lacking(machine), refused(machine)
+        words = f"{why}; but a reboot would not help: {lacks or key or 'dpkg is not done'}"
+        fix = enrol(machine) if key and not lacks else joined(room(machine), finish(machine), SAME)
         return Hindrance("reboot: needed and not done (it would not help)", Stop("next_kernel_broken", words, fix))
     if machine.boot.other:
         # Also where a reboot is insisted on: there it would never come back from.
