@@ -50,7 +50,7 @@ def newest(m: Machine) -> str:
 
 @hears(r"^\s*for d in /sys/bus/pci/devices/\*; do", first=True)
 def bus(m: Machine, found: re.Match[str], stdin: str) -> str:
-    lines = [f"card {at} 0x030000\ncard {at.removesuffix('0')}1 0x040300" for at in m.cards]
+    lines = [f"card {at} 0x030000 {driver}\ncard {at.removesuffix('0')}1 0x040300" for at, driver in m.cards.items()]
     return "\n".join([*lines, *(["control"] if m.module else []), "end"])
 
 

@@ -174,3 +174,11 @@ def test_a_container_is_not_rebooted_for_its_hosts_kernel(required: dict[str, An
     assert done.failed and m.driver.boots == 0
     assert "a container cannot reboot for it" in done.errors[0]["message"]
     assert "the machine that this one runs on" in done.errors[0]["fix"]
+
+
+def test_a_card_that_a_virtual_machine_has_is_met_before_anything_is_changed(required: dict[str, Any]) -> None:
+    m = bare()
+    m.cards[cards.RIGHT] = "vfio-pci"
+    done = engine.run(m, required)
+    assert done.failed and f"({cards.RIGHT}) is handed to a virtual machine (vfio-pci)" in done.errors[0]["message"]
+    assert "take it back" in done.errors[0]["fix"] and m.log == [] and m.driver.boots == 0

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from holdfast.cli import driver
 from holdfast.components.ollama.files import TRIAL, unit_name
 
 # Below this an upgrade or a log can fill the disk (bytes).
@@ -38,12 +39,8 @@ def _undeclared(name: str, roles: Sequence[str]) -> Iterator[Finding]:
 
 
 def _nvidia(nvidia: Mapping[str, Any] | None, required: bool) -> Iterator[Finding]:
-    if nvidia is None or not required:
-        return  # the screen tells the driver's state in any case
-    for found in nvidia["findings"]:
+    for found in driver.required(nvidia, required) if nvidia is not None else ():
         yield Finding(f"GPU: {found['message']}", found["fix"])
-    if nvidia["state"] == "no_gpu" and not nvidia["findings"]:
-        yield Finding(f"GPU: {nvidia['reason']}", nvidia["fix"])
 
 
 def _room(room: Mapping[str, Any] | None) -> Iterator[Finding]:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from tests.unit.nvidia.states import STATES
-from tests.unit.nvidia.trees import READY, Files, tree
+from tests.unit.nvidia.trees import CARDS, GPUS, OLD, READY, Files, boot, debian, tree, ubuntu
 
 from holdfast.cli import driver
+from holdfast.cli.findings import findings
 from holdfast.cli.main import run
 from holdfast.components.nvidia.facts import read_machine
 from holdfast.components.nvidia.packages import Want
@@ -97,3 +98,55 @@ def test_a_card_that_no_instance_uses_is_judged_by_status_as_little_as_by_up(tmp
     used = {"one": {"left": addresses[0]}, "both": dict(zip(("left", "right"), addresses, strict=True))}
     states = {name: driver.told(facts, Want(gpus=gpus))["state"] for name, gpus in used.items()}
     assert states["one"] == "ready" and states["both"] != "ready", states
+
+
+WELL = {"units": {}, "undeclared": [], "room": {"disks": {}}, "tailnet": {},
+        "models": {"models": {}, "undeclared": [], "active": "inactive"}}  # fmt: skip
+HANDED = {f"sys/bus/pci/devices/{at}/driver": "../../../../bus/pci/drivers/vfio-pci" for at in GPUS.values()}
+
+
+@pytest.mark.parametrize(
+    ("files", "links", "kernel", "code", "reason"),
+    [
+        (boot(OLD), {}, OLD, 0, "no NVIDIA GPU on the PCI bus"),
+        ({**CARDS, **boot(OLD)}, HANDED, OLD, 1, "is handed to a virtual machine (vfio-pci)"),
+        (ubuntu(), {}, "5.15.167.4-microsoft-standard-WSL2", 1, "this is WSL: its kernel is Windows' own"),
+        ({**READY, ".dockerenv": ""}, {}, OLD, 1, "this container was given none of its host's cards"),
+    ],
+    ids=["none", "vfio", "wsl", "docker"],
+)
+def test_the_screen_says_why_no_card_can_be_used(
+    files: Files, links: dict[str, str], kernel: str, code: int, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A machine without any card lacks none, as far as a recording tells; one whose cards are elsewhere does."""
+    file = tmp_path / "facts.json"
+    file.write_text(json.dumps(read_machine(str(tree(tmp_path / "root", files, kernel, links)))))
+    assert run(["status", "--facts", str(file)]) == code
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.count(reason) >= 1 + code and said.count("Fix:") == code
+
+
+def test_a_recording_is_judged_by_the_settings_that_were_recorded_with_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Live and replayed, the verdict is one: declared cards, minimum, source, and whether a card is needed at all."""
+    facts = json.loads(recorded(tmp_path, {**READY, **debian()}).read_text())
+    bare = {**facts, "gpus": []}
+    file = tmp_path / "live.json"
+    for found, want in (
+        (facts, Want()), (facts, Want(minimum=580)), (facts, Want(minimum=580, source="none")),
+        (facts, Want(gpus={"left": "0000:0a:00.0"})), (bare, Want()), (bare, Want(required=False)),
+    ):  # fmt: skip
+        live = json.loads(json.dumps({**driver.told(found, want, "gpu-box"), "recorded": found}))
+        wrong = findings("gpu-box", {**WELL, "nvidia": live}, require_gpu=want.required, tailnet=False)
+        file.write_text(json.dumps({"host": "gpu-box", "nvidia": live}))
+        assert run(["status", "--facts", str(file), "--json"]) == (1 if wrong else 0)
+        again = json.loads(capsys.readouterr().out)["nvidia"]
+        assert [(f"GPU: {one['message']}", one["fix"]) for one in again["findings"]] == [(one.message, one.fix) for one in wrong]
+        assert all(again[name] == live[name] for name in ("state", "reason", "fix", "usable", "notes", "asked"))
+    # The same cards, without the settings: nothing is wrong with them.
+    file.write_text(json.dumps({"nvidia": {"recorded": facts}}))
+    assert run(["status", "--facts", str(file)]) == 0
+    file.write_text(json.dumps({"nvidia": {"recorded": facts, "asked": {"minimum": "580"}}}))
+    assert run(["status", "--facts", str(file)]) == 2
+    assert 'asked: minimum is "580", where a whole number belongs' in capsys.readouterr().err

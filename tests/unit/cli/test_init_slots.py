@@ -99,10 +99,11 @@ def test_what_cannot_be_read_is_not_known(values: dict[str, str], tmp_path: Path
     assert (found.device, found.gb_s, found.link, found.display) == ("", 0.0, "its link is not known", False)
 
 
-def test_a_container_does_not_see_its_hosts_cards(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mark", ["run/systemd/container", ".dockerenv", "run/.containerenv"])
+def test_a_container_does_not_see_its_hosts_cards(mark: str, tmp_path: Path) -> None:
     plug(tmp_path, "0000:01:00.0", CARD)
     assert len(read(tmp_path)) == 1
-    put(tmp_path, {"run/systemd/container": "systemd-nspawn"})
+    put(tmp_path, {mark: "x"})
     assert read(tmp_path) == []
     put(tmp_path, {"dev/nvidiactl": ""})
     assert len(read(tmp_path)) == 1

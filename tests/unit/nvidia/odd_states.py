@@ -229,7 +229,19 @@ ODD: dict[str, tuple[Files, dict[str, str], str, str, str]] = {
         "needs_reboot", "held by python3 (pid 72)", "sudo reboot",
     ),
     "a container without the cards": (
-        {**WORKS, "run/systemd/container": "lxc"}, {}, "no_gpu", "", "",
+        {**WORKS, "run/systemd/container": "lxc"}, {}, "no_gpu", "was given none of its host's cards", "/dev/nvidia*",
+    ),
+    "Docker, without the cards": (
+        {**WORKS, ".dockerenv": ""}, {}, "no_gpu", "was given none of its host's cards", "/dev/nvidia*",
+    ),
+    "Podman, with the cards and other libraries than its host": (
+        {**without(WORKS, "boot/", "lib/modules"), **loaded(N), "run/.containerenv": "", "dev/nvidiactl": ""}, {}, "needs_reboot",
+        "the module is that of the machine around", "the machine that this one runs on",
+    ),
+    "no card at all": (without(WORKS, "sys/bus/pci"), {}, "no_gpu", "", ""),
+    "virtual machines have all cards": (
+        INSTALLED, {at: link.replace("snd", "vfio-pci") for at, link in GIVEN_AWAY.items()},
+        "no_gpu", f"RTX 3090 at {SECOND} is handed to a virtual machine (vfio-pci)", "take it back (out of the virtual machine",
     ),
     "a container with other libraries than its host": (
         {**without(WORKS, "boot/", "lib/modules"), **loaded(N), **GIVEN}, {}, "needs_reboot",

@@ -12,7 +12,7 @@ from tests.unit.nvidia.trees import CARDS, OLD, Files, N, V, boot, library, read
 
 from holdfast.cli import status
 from holdfast.components.nvidia.classify import classify, findings
-from holdfast.components.nvidia.facts import read_machine
+from holdfast.components.nvidia.facts import from_json, read_machine
 from holdfast.components.nvidia.outlook import outlook
 from holdfast.components.nvidia.packages import Want
 from holdfast.components.nvidia.steps import Load, Reboot, Reload, to_use
@@ -53,6 +53,11 @@ def test_windows_own_kernel_takes_no_driver(tmp_path: Path) -> None:
     assert "none in here" in finding.fix and "require_gpu: false" in finding.fix and "seated" not in finding.fix
     # The control: the same without Windows' kernel.
     assert "is the card seated" in classify(read(tmp_path / "bare", device), {}, 550).fix
+    # Clouds name kernels of their own so; there a card is a real one.
+    real = read(tmp_path / "cloud", {**CARDS, **boot(OLD), **ubuntu()}, "6.6.57.1-microsoft-standard")
+    assert not real.wsl and classify(real, {}, 550).state == "absent"
+    recorded = {**read_machine(str(tmp_path / "cloud")), "wsl": True}  # as it was recorded once
+    assert classify(from_json(recorded), {}, 550).state == "absent"
     missing = findings(found, {"left": "0000:01:00.0"}, 550)
     assert missing[0][1] == finding.fix
 

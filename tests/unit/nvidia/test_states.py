@@ -65,7 +65,7 @@ def test_declared_cards_that_are_not_there(tmp_path: Path) -> None:
     finding = classify(found, {"third": "0000:0a:00.0"}, 550)
     assert (finding.state, finding.usable) == ("ready", False)
     assert finding.problems == ("no NVIDIA GPU at 0000:0a:00.0 (gpus.third)",) and "lspci" in finding.fix
-    assert findings(found, {"third": "0000:0a:00.0"}, 550)[0][0] == finding.problems[0]
+    assert findings(found, {"third": "0000:0a:00.0"}, 550)[0][0] == finding.problems[0] and "powered" in finding.fix
 
 
 def test_a_card_that_a_virtual_machine_has(tmp_path: Path) -> None:
@@ -74,8 +74,13 @@ def test_a_card_that_a_virtual_machine_has(tmp_path: Path) -> None:
     found = read(tmp_path, READY, links=drivers)
     assert [gpu.driver for gpu in found.gpus] == ["nvidia", "vfio-pci"]
     finding = classify(found, GPUS, 550)
-    assert finding.missing == ("no NVIDIA GPU at 0000:02:00.0 (gpus.right)",) and "vfio-pci" in finding.notes[0]
-    assert classify(found, {"left": GPUS["left"]}, 550).usable
+    words = "GeForce RTX 3090 at 0000:02:00.0 is handed to a virtual machine (vfio-pci)"
+    [(told, fix)] = findings(found, GPUS, 550)
+    assert (told, finding.problems, finding.missing, finding.usable) == (words, (words,), (), False)
+    assert fix == finding.fix and "take it back" in fix and "out of `gpus`" in fix and "lspci" not in fix
+    # One that nothing is to run on may be there.
+    left = classify(found, {"left": GPUS["left"]}, 550)
+    assert left.usable and left.notes == (words,)
 
 
 def test_shim_that_validates_nothing(tmp_path: Path) -> None:

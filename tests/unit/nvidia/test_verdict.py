@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from pyinfra.api.command import FunctionCommand
+from tests.unit.nvidia.trees import card, tree
 
 from holdfast.components.nvidia import devices, verdict
 from holdfast.components.nvidia.facts import Cards, NvidiaCards
@@ -106,7 +110,38 @@ def test_missing_cards_stop_the_apply_by_name() -> None:
     windows = devices.obstacle(cards("wsl"), BOTH)
     assert windows and "this is WSL" in windows.message and "the driver belongs to Windows" in windows.message
     assert "require_gpu: false" in windows.fix and "lspci" not in windows.fix
+    # A cloud's kernel of that name, with real cards.
+    assert devices.obstacle(cards("wsl", LEFT, RIGHT), BOTH) is None
     both = devices.obstacle(cards(), BOTH)
     assert both
     assert "left (0000:01:00.0), right (0000:21:00.0)" in both.message
+    assert "plugged in and powered" in both.fix
     assert devices.obstacle(cards(LEFT), {})
+
+
+def test_a_card_that_a_virtual_machine_has_stops_the_apply_with_the_way_to_get_it_back() -> None:
+    found = cards(f"{LEFT} nvidia", f"{RIGHT} vfio-pci")
+    assert (found.addresses, found.handed) == (("0000:01:00.0",), ("0000:21:00.0",))
+    problem = devices.obstacle(found, BOTH)
+    assert problem and problem.message == "right (0000:21:00.0) is handed to a virtual machine (vfio-pci)"
+    assert "take it back" in problem.fix and "lspci" not in problem.fix
+    assert devices.obstacle(found, GPUS) is None
+    assert cards(f"{RIGHT} vfio-pci", "container").handed == ()
+
+
+def test_the_first_look_reads_who_holds_a_card(tmp_path: Path) -> None:
+    """The same shell text, on a folder that looks like a machine."""
+    files = {**card("0000:01:00.0"), **card("0000:21:00.0"), **card("0000:21:00.1", "0x040300"), ".dockerenv": ""}
+    tree(tmp_path, files, links={"sys/bus/pci/devices/0000:21:00.0/driver": "../../../../bus/pci/drivers/vfio-pci"})
+
+    def look() -> Cards:
+        script = re.sub(r"(?<=[ (])/(?=sys|run|dev|proc|\.)", f"{tmp_path}/", NvidiaCards().command())
+        said = subprocess.run(["sh", "-s"], input=script, capture_output=True, text=True, check=True)
+        assert not said.stderr
+        return NvidiaCards().process(said.stdout.splitlines())
+
+    assert look() == Cards(()), "a container that was given none"
+    put = tmp_path / "dev/nvidiactl"
+    put.parent.mkdir()
+    put.touch()
+    assert look() == Cards(("0000:01:00.0",), handed=("0000:21:00.0",))

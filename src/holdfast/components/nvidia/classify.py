@@ -7,6 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from holdfast.components.nvidia.absence import (
+    CORRECT,
+    WSL_FIX,
+    declared_and_gone,
+    declared_and_handed,
+    elsewhere,
+    handed,
+    none_usable,
+)
 from holdfast.components.nvidia.checks import (
     broken_build,
     cramped,
@@ -37,14 +46,6 @@ _REBOOT = f"{APPLY}; by hand: sudo reboot"
 _RESTART = f"{APPLY} (the models' servers restart)"
 # For a container, whose kernel is not its own.
 HOST = "the machine that this one runs on has the kernel: that one needs the driver, or the reboot"
-
-# Of Windows' subsystem for Linux: nothing that Holdfast installs could drive a card there.
-WSL = "its kernel is Windows' own and takes no NVIDIA modules, the driver belongs to Windows, and no card has a PCI address here"
-WSL_FIX = (
-    "use a computer that runs Linux itself; or set require_gpu: false here (install the driver in Windows, none in here: Ollama "
-    "may then find the card by itself, but Holdfast neither checks nor assigns it)"
-)
-CORRECT = "correct gpus in hosts.yml: lspci -D | grep -i nvidia shows the addresses"
 
 
 def addressed(text: str, name: str) -> str:
@@ -84,23 +85,12 @@ class Finding:
 
 def classify(machine: Machine, declared: Mapping[str, str], minimum_driver: int) -> Finding:
     """The finding. ``declared``: name -> PCI address of the cards in use; ``minimum_driver``: a driver branch (550)."""
-    own, there = usable_gpus(machine), {gpu.address for gpu in usable_gpus(machine)}
-    given = [gpu for gpu in machine.gpus if gpu.address not in there]
-    missing = tuple(f"no NVIDIA GPU at {at} (gpus.{name})" for name, at in declared.items() if at not in there)
-    notes = tuple(f"{gpu} is handed to a virtual machine (vfio-pci)" for gpu in given)
-    if machine.wsl:
-        return Finding("no_gpu", "no NVIDIA GPU on the PCI bus: this is WSL", f"this is WSL: {WSL}", WSL_FIX, missing=missing)
-    if not own and machine.withheld:
-        reason = f"this container was given none of its host's cards ({', '.join(machine.withheld)}): /dev/nvidiactl is missing"
-        fix = "give it the cards (/dev/nvidia* and the driver's libraries) where it is declared, or set require_gpu: false"
-        return Finding("no_gpu", "no NVIDIA GPU", reason, fix, missing=missing)
-    if not own:
-        reason = joined(*notes) or "no NVIDIA GPU on the PCI bus"
-        fix = (
-            "is the card seated, powered, and not handed to another machine? lspci -nn -d 10de: must list it; "
-            "without one set require_gpu: false"
-        )
-        return Finding("no_gpu", "no NVIDIA GPU", reason, fix, missing=missing)
+    own, missing = usable_gpus(machine), declared_and_gone(machine, declared)
+    away = declared_and_handed(machine, declared)
+    words, reason, fix = none_usable(machine)
+    if reason:
+        return Finding("no_gpu", words, reason, fix, missing=missing, lost=away)
+    notes = tuple(handed(gpu) for gpu in elsewhere(machine) if gpu.address not in declared.values())
     words = f"{', '.join(map(str, own))}; {_loaded(machine)}"
     state, reason, fix = _driver(machine, driven(machine, declared), minimum_driver)
     works = _works(machine, state)
@@ -111,7 +101,7 @@ def classify(machine: Machine, declared: Mapping[str, str], minimum_driver: int)
     gone = {gpu: told for gpu in own if (told := fallen(machine, gpu)) and (not gpu.answers or works)}
     needed = [gpu for gpu in gone if not declared or gpu.address in declared.values()]
     notes = (*notes, *(gone[gpu][0] for gpu in gone if gpu not in needed), *_notes(machine, state))
-    lost = tuple(gone[gpu] for gpu in needed)
+    lost = (*away, *(gone[gpu] for gpu in needed))
     if missing or lost:
         fix = CORRECT if missing else lost[0][1]
     return Finding(state, words, reason, fix, works, missing, notes, lost)

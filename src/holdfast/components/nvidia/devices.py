@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pyinfra import host
 from pyinfra.api import FunctionCommand, operation
 
-from holdfast.components.nvidia.classify import WSL, WSL_FIX
+from holdfast.components.nvidia.absence import CORRECT, HANDED, TAKE_BACK, WSL, WSL_FIX
 from holdfast.components.nvidia.facts import Cards, NvidiaCards
 from holdfast.errors import HoldfastError
 from holdfast.operations.failing import stop
@@ -37,9 +37,14 @@ def obstacle(cards: Cards, gpus: Mapping[str, str]) -> HoldfastError | None:
         )  # fmt: skip
     if missing and cards.wsl:
         return HoldfastError(f"this is WSL: {WSL}", where="gpus", allowed="a computer that runs Linux itself", fix=WSL_FIX)
+    if away := [name for name, address in gpus.items() if address in cards.handed]:
+        named = ", ".join(f"{name} ({gpus[name]})" for name in away)
+        return HoldfastError(
+            f"{named} is {HANDED}", where="gpus", allowed=f"on the machine: {there}", fix=TAKE_BACK,
+        )  # fmt: skip
     if missing:
         return HoldfastError(
             f"no NVIDIA device at {', '.join(missing)}", where="gpus", allowed=f"on the machine: {there}",
-            fix="correct gpus in hosts.yml (lspci -D | grep -i nvidia), or set require_gpu: false for the CPU",
+            fix=f"{CORRECT}; or set require_gpu: false for the CPU",
         )  # fmt: skip
     return None

@@ -20,9 +20,11 @@ from holdfast.operations.remote import PythonFact
 
 _READ = """
 for d in /sys/bus/pci/devices/*; do
-  [ -r "$d/vendor" ] && [ "$(cat "$d/vendor")" = 0x10de ] && echo "card ${d##*/} $(cat "$d/class")"
+  [ "$(cat "$d/vendor" 2>/dev/null)" = 0x10de ] || continue
+  driver=$(readlink "$d/driver") || driver=
+  echo "card ${d##*/} $(cat "$d/class") ${driver##*/}"
 done
-[ -e /run/systemd/container ] && echo container
+for f in /run/systemd/container /.dockerenv /run/.containerenv; do [ -e "$f" ] && echo container; done
 [ -e /dev/nvidiactl ] && echo control
 grep -qi microsoft /proc/sys/kernel/osrelease && echo wsl
 echo end
@@ -31,10 +33,12 @@ echo end
 
 @dataclass(frozen=True)
 class Cards:
-    """PCI addresses ("0000:01:00.0") of NVIDIA's display devices that this machine may use; ``wsl``: Windows has them."""
+    """PCI addresses ("0000:01:00.0") of NVIDIA's display devices that this machine may use; ``wsl``: Windows has them;
+    ``handed``: those that are there, and a virtual machine has."""
 
     addresses: tuple[str, ...]
     wsl: bool = False
+    handed: tuple[str, ...] = ()
 
 
 class NvidiaCards(FactBase[Cards]):
@@ -46,9 +50,13 @@ class NvidiaCards(FactBase[Cards]):
     def process(self, output: list[str]) -> Cards:
         lines = [line.split() for line in output]
         # Class 03xxxx is a display; a card's sound device has the same vendor.
-        cards = [parts[1] for parts in lines if parts[:1] == ["card"] and parts[2].startswith("0x03")]
-        foreign = ["container"] in lines and ["control"] not in lines
-        return Cards(() if foreign else tuple(sorted(cards)), ["wsl"] in lines)
+        cards = sorted(parts[1:] for parts in lines if parts[:1] == ["card"] and parts[2].startswith("0x03"))
+        if ["container"] in lines and ["control"] not in lines:
+            return Cards(())
+        given = [address for address, _, *driver in cards if driver == ["vfio-pci"]]
+        own = [address for address, *_ in cards if address not in given]
+        # Some clouds name their own kernels so, too; there the cards are real.
+        return Cards(tuple(own), ["wsl"] in lines and not cards, tuple(given))
 
     @staticmethod
     def default() -> Cards:

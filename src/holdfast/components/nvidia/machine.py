@@ -244,7 +244,7 @@ def parse(found: Mapping[str, Any]) -> Machine:
         boot_id=found.get("boot_id", ""),
         container=found.get("container", False),
         withheld=tuple(found.get("withheld", ())),
-        wsl=found.get("wsl", False),
+        wsl=found.get("wsl", False) and not found["gpus"],  # an older recording goes by the kernel's name
         nouveau=found["nouveau"] and _holds(found),
         module=found["module"],
         open_module=found["open_module"],

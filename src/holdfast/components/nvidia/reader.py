@@ -67,8 +67,12 @@ def read_machine(root: str) -> Any:
         files = sorted(glob.glob(path("sys/firmware/efi/efivars", pattern)))
         return b"".join(read(os.path.relpath(f, root))[4:] for f in files)
 
+    running = text("proc/sys/kernel/osrelease") or os.uname().release
     cards, withheld = read_cards(root, text, names, link), []
-    container = os.path.exists(path("run/systemd/container"))
+    # Of systemd-nspawn and LXC, Docker, Podman.
+    container = any(os.path.exists(path(f)) for f in ("run/systemd/container", ".dockerenv", "run/.containerenv"))
+    # Some clouds name their own kernels so, too; Windows hands its cards on by a device that is none of NVIDIA's.
+    windows = "microsoft" in running.lower() and not cards["gpus"]
     if container and not os.path.exists(path("dev/nvidiactl")):
         cards["gpus"], withheld = [], [gpu["address"] for gpu in cards["gpus"]]
 
@@ -80,7 +84,6 @@ def read_machine(root: str) -> Any:
                 libraries.add(found.group(1))
 
     # -- kernels and their modules ---------------------------------------------------------------------------------
-    running = text("proc/sys/kernel/osrelease") or os.uname().release
     locked = re.search(r"\[(integrity|confidentiality)\]", text("sys/kernel/security/lockdown"))
     enforced = bool(locked) or text("sys/module/module/parameters/sig_enforce") == "Y"
     # Secure Boot counts as off when shim was told not to validate.
@@ -151,8 +154,7 @@ def read_machine(root: str) -> Any:
         "boot_id": text("proc/sys/kernel/random/boot_id"),
         "container": container,
         "withheld": withheld,
-        # Windows' own kernel runs it, and hands its cards on by a device of its own.
-        "wsl": "microsoft" in running.lower(),
+        "wsl": windows,
         "module": text("sys/module/nvidia/version"),
         "open_module": "Open Kernel Module" in text("proc/driver/nvidia/version"),
         "uvm": os.path.isdir(path("sys/module/nvidia_uvm")),

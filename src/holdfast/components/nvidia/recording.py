@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from holdfast.components.nvidia.packages import Want
 
 Version = Annotated[str, Field(pattern=r"^\d+(\.\d+)*$")]
 
@@ -113,8 +115,10 @@ class _Recording(BaseModel):
     passphrases: list[str] = []
 
 
+_WANT = TypeAdapter(Want)
 # pydantic's names of what is wrong, by what belongs there.
 _BELONGS = {
+    "dataclass_type": "an object", "dataclass_exact_type": "an object",
     "list_type": "a list", "dict_type": "an object", "model_type": "an object", "string_type": "text",
     "string_pattern_mismatch": "text of the form {pattern}", "bool_type": "true or false", "int_type": "a whole number",
     "greater_than_equal": "{ge} or more",
@@ -129,6 +133,14 @@ def checked(found: Any, model: type[BaseModel] = _Recording) -> None:
         raise ValueError(_told(error)) from None
     if model is _Recording and found["kernel"] not in found["kernels"]:
         raise ValueError(f"kernels says nothing of {_shown(found['kernel'])}, the kernel that runs")
+
+
+def wanted(asked: Any) -> Want:
+    """The settings that were recorded beside. Raises ValueError as ``checked`` does."""
+    try:
+        return _WANT.validate_json(json.dumps(asked), strict=True)
+    except ValidationError as error:
+        raise ValueError(f"asked: {_told(error)}") from None
 
 
 def _told(error: ValidationError) -> str:

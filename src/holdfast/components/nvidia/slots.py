@@ -24,7 +24,7 @@ for d in "$root"/sys/bus/pci/devices/*; do
   for f in max_link_width max_link_speed; do value "port_$f" "$d/../$f"; done
   for c in "$d"/drm/card*/card*-*/status; do value connector "$c"; done
 done
-[ -e "$root/run/systemd/container" ] && echo container
+for f in run/systemd/container .dockerenv run/.containerenv; do [ -e "$root/$f" ] && echo container; done
 [ -e "$root/dev/nvidiactl" ] && echo control
 echo "user $(id -un)"
 echo end
