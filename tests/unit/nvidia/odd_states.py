@@ -176,6 +176,14 @@ ODD: dict[str, tuple[Files, dict[str, str], str, str, str]] = {
         {**card("0000:01:00.0", device="0x1004"), **boot(OLD), **debian()}, {},
         "absent", "(Kepler): branch 304 to 470", "leave these cards out",
     ),
+    "a card older than Kepler": (
+        {**card("0000:01:00.0", device="0x0a65"), **boot(OLD), **ubuntu()}, {},
+        "absent", "NVIDIA device 0x0a65 at 0000:01:00.0 (Fermi or older): branch 71 to 390", "leave these cards out",
+    ),
+    "Fermi beside Ampere, and neither declared": (
+        {**card("0000:01:00.0"), **card(SECOND, device="0x1200"), **boot(OLD), **debian()}, {},
+        "absent", "(Fermi or older): branch 71 to 390, proprietary modules", "leave these cards out",
+    ),
     "a distribution without packages": (
         {**CARDS, **boot(OLD), "etc/os-release": "ID=arch\n"}, {}, "absent", "no driver packages are known for arch", "by hand",
     ),

@@ -262,3 +262,12 @@ def test_the_sets_mirrors_are_those_of_this_computer() -> None:
     with pytest.raises(HoldfastError) as error:
         apt_set("driver-trixie", [ubuntu])
     assert "no mirror of Debian" in error.value.message
+
+
+def test_cards_whose_last_branch_was_390_are_told_from_their_neighbours() -> None:
+    """Ids of NVIDIA's list of legacy GPUs, and the Kepler and Maxwell ones around them."""
+    legacy = "0x0040 0x0191 0x05e2 0x06cd 0x0a65 0x0de1 0x0f00 0x0fbf 0x1040 0x1080 0x10c3 0x1140 0x1200 0x1251"
+    kepler = "0x0fc0 0x1004 0x103c 0x1180 0x11c0 0x1280 0x12b9"
+    assert {card(device).architecture.last for device in legacy.split()} == {390}
+    assert {card(device).architecture.name for device in kepler.split()} == {"Kepler"}
+    assert card("0x1340").architecture.name == "Maxwell" and card("").architecture is UNKNOWN

@@ -40,6 +40,8 @@ class Architecture:
     cuda_13: bool = True
 
 
+# Fermi's last branch; what is older still ended at 340 and before. https://www.nvidia.com/en-us/drivers/unix/legacy-gpu/
+LEGACY = Architecture("Fermi or older", 71, 390, open=False, cuda_13=False)
 KEPLER = Architecture("Kepler", 304, 470, open=False, cuda_13=False)
 MAXWELL = Architecture("Maxwell", 340, 580, open=False, served=570, cuda_13=False)
 PASCAL = Architecture("Pascal", 367, 580, open=False, served=570, cuda_13=False)
@@ -55,7 +57,8 @@ NEWER = Architecture("newer than Blackwell", 580, proprietary=False)
 
 # First id of each range, to the next.
 _RANGES = (
-    (0x0000, UNKNOWN), (0x0FC0, KEPLER), (0x1340, MAXWELL), (0x15F0, PASCAL), (0x1600, MAXWELL), (0x1700, UNKNOWN),
+    (0x0000, LEGACY), (0x0FC0, KEPLER), (0x1040, LEGACY), (0x1100, KEPLER), (0x1140, LEGACY), (0x1141, KEPLER),
+    (0x1200, LEGACY), (0x1260, KEPLER), (0x1340, MAXWELL), (0x15F0, PASCAL), (0x1600, MAXWELL), (0x1700, UNKNOWN),
     (0x17C0, MAXWELL), (0x1800, UNKNOWN), (0x1B00, PASCAL), (0x1D80, VOLTA), (0x1E00, TURING), (0x2080, AMPERE),
     (0x2180, TURING), (0x2200, AMPERE), (0x2300, HOPPER), (0x2380, AMPERE), (0x2600, UNKNOWN), (0x2680, ADA),
     (0x2900, BLACKWELL), (0x3000, NEWER), (0x3180, BLACKWELL), (0x3200, NEWER),
