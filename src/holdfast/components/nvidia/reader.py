@@ -174,7 +174,7 @@ def read_machine(root: str) -> Any:
         "failures": failures,
         "holders": holders,
         "stopped": text("run/holdfast/nvidia-stopped").split(),
-        "passphrases": read_passphrases(text, names, link),
+        "passphrases": read_passphrases(root, text, names, link, container),
     }
 
 
