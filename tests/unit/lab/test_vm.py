@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tests.unit.lab.test_prerequisites import Notes
 
+from holdfast.components.nvidia.facts import from_json, read_machine
 from holdfast.errors import HoldfastError
 from holdfast.lab import prerequisites
 from holdfast.lab.layout import Layout
@@ -29,6 +30,15 @@ def test_the_newest_kernel_boots_as_grub_orders_them() -> None:
     assert boot_files.newest([*names, "vmlinuz-7.0.old", "vmlinuz-7.1.dpkg-new"]) == "6.12.10+deb13-amd64"
     assert boot_files.newest([*names, "vmlinuz-7.0"]) == "7.0"
     assert boot_files.newest(["grub"]) == ""
+
+
+def test_boot_loader_and_component_agree_on_what_is_a_kernel(tmp_path: Path) -> None:
+    ends = ("", ".old", ".bak", ".dpkg-new", ".dpkg-tmp", ".dpkg-bak", ".signed", ".unsigned")
+    (tmp_path / "boot").mkdir()
+    for n, end in enumerate(ends):
+        (tmp_path / f"boot/vmlinuz-6.12.{n}-amd64{end}").touch()
+    boots = boot_files.newest(os.listdir(tmp_path / "boot"))
+    assert boots == from_json(read_machine(str(tmp_path))).next_kernel == "6.12.0-amd64"
 
 
 def tree(folder: Path, *kernels: str, initrd: bool = True) -> Path:

@@ -5,6 +5,7 @@ As GRUB does on Debian: the newest kernel in /boot, with the initrd of the same 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,10 @@ from holdfast.proc import run
 from holdfast.versions import version_key
 
 ENDED = "./holdfast down, then ./holdfast up --vm (another disk)"
+
+
+# What dpkg, kbuild and people leave beside a kernel; the NVIDIA component's reader passes over the same.
+_LEFT_OVER = re.compile(r"\.(old|bak|dpkg-\w+|signed|unsigned)$")
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class BootFiles:
 def newest(names: Iterable[str]) -> str:
     """The newest release among file names such as vmlinuz-6.12.117-cloud-amd64; "" without any."""
     releases = [name.removeprefix("vmlinuz-") for name in names if name.startswith("vmlinuz-")]
-    return max((r for r in releases if not r.endswith((".old", ".dpkg-new", ".dpkg-tmp"))), key=version_key, default="")
+    return max((r for r in releases if not _LEFT_OVER.search(r)), key=version_key, default="")
 
 
 def repair(disk: Path) -> None:

@@ -11,8 +11,8 @@ from holdfast.lab import processes
 from holdfast.lab.layout import Layout
 from holdfast.lab.processes import Process, start
 from holdfast.lab.vm import layout as vm
+from holdfast.lab.vm import qemu
 from holdfast.lab.vm.power import AGAIN
-from holdfast.lab.vm.qemu import CABLE
 from holdfast.paths import ROOT
 from holdfast.proc import run
 
@@ -23,9 +23,9 @@ def plug(layout: Layout, env: dict[str, str]) -> None:
     Both its ends are in the router's namespace, where qemu runs too: nothing of it shows up in this computer's network.
     """
     router, fix = layout.netns("router"), "is /dev/net/tun there (modprobe tun)? Else ./holdfast down, then ./holdfast up --vm"
-    run(["ip", "-n", router, "link", "delete", CABLE], env=env, check=False)
-    run(["ip", "-n", router, "tuntap", "add", "dev", CABLE, "mode", "tap"], env=env, fix=fix)
-    run(["ip", "-n", router, "link", "set", CABLE, "master", "br-lan", "up"], env=env, fix=fix)
+    run(["ip", "-n", router, "link", "delete", qemu.CABLE], env=env, check=False)
+    run(["ip", "-n", router, "tuntap", "add", "dev", qemu.CABLE, "mode", "tap"], env=env, fix=fix)
+    run(["ip", "-n", router, "link", "set", qemu.CABLE, "master", "br-lan", "up"], env=env, fix=fix)
 
 
 def boot(layout: Layout, nonce: str, accelerator: str) -> Process:
@@ -50,10 +50,7 @@ def telling(layout: Layout, process: Process, error: HoldfastError) -> HoldfastE
 
 def cut_power(layout: Layout, nonce: str, process: Process) -> None:
     """Kill qemu with SIGKILL: nothing in the machine gets to write another byte. Raises where it does not run."""
-    try:
-        pid = int(vm.pid_file(layout).read_text())
-    except (OSError, ValueError):
-        pid = 0
+    pid = qemu.running(layout)
     if pid not in processes.of_nonce(nonce):
         raise HoldfastError("the virtual machine is not on", where=str(vm.pid_file(layout)), fix="switch it on first")
     processes.kill([pid])
