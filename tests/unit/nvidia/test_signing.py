@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from tests.unit.nvidia.trees import (
     ENFORCED,
     ENROLLED,
     KEY,
+    NEW,
     OLD,
     OWN_KEY,
     Files,
@@ -25,9 +27,12 @@ from tests.unit.nvidia.trees import (
 )
 
 from holdfast.components.nvidia.classify import classify
-from holdfast.components.nvidia.machine import Kernel, Key, Machine, Package
+from holdfast.components.nvidia.machine import Gpu, Kernel, Key, Machine, Package
 from holdfast.components.nvidia.module_reader import told_by_modinfo
+from holdfast.components.nvidia.outlook import outlook
+from holdfast.components.nvidia.packages import Want
 from holdfast.components.nvidia.signing import CANONICAL, unsigned
+from holdfast.components.nvidia.steps import Reboot, Reload, Stop, to_use
 
 PREBUILT = "kernel/nvidia-580srv-open/nvidia.ko.zst"
 BUILT = "updates/dkms/nvidia.ko.zst"
@@ -100,3 +105,57 @@ def test_what_modinfo_tells() -> None:
     # One whose signer it cannot name; a machine without it.
     assert told_by_modinfo(said + "sig_id:         PKCS#7\nsigner:         \n")["signed"] is True
     assert told_by_modinfo("") == {"module": "", "signer": "", "signed": None}
+
+
+OURS, ANOTHER = "DKMS module signing key", "a key that was made anew"
+
+
+def booted(here: str, following: str, module: str = N, enrolled: bool = False) -> Machine:
+    """``module`` is loaded; on disk the running kernel's is signed by ``here``, the next one's by ``following``."""
+    kernels = {
+        release: Kernel(release, initrd=True, headers=True, module=N, signer=signer, signed=True, built=True)
+        for release, signer in ((OLD, here), (NEW, following))
+    }
+    return Machine(
+        gpus=(Gpu("0000:01:00.0", "0x2204", "nvidia", bound=True),), distribution="debian", codename="trixie", kernel=OLD,
+        next_kernel=NEW, kernels=kernels, module=module, uvm=True, libraries=(N,), secure_boot=True, signatures_enforced=True,
+        key=Key("/var/lib/dkms/mok.pub", enrolled), packages={"nvidia-kernel-dkms": Package("nvidia-kernel-dkms", N)},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("here", "following", "enrolled", "refused"),
+    [
+        (CANONICAL, OURS, False, True),
+        (OURS, ANOTHER, False, True),
+        (OURS, ANOTHER, True, False),
+        (OURS, OURS, False, False),
+        (OURS, CANONICAL, False, False),
+    ],
+)
+def test_a_loaded_module_vouches_for_its_own_signer_alone(here: str, following: str, enrolled: bool, refused: bool) -> None:
+    machine = booted(here, following, enrolled=enrolled)
+    found = classify(machine, {}, 550)
+    assert unsigned(machine, machine.kernels[NEW]) == refused
+    assert (found.state, found.usable) == ("next_kernel_broken" if refused else "ready", True)
+    assert ("mokutil --import" in found.fix) == refused
+    # A kernel that asks for no signature has taken it: so will the next.
+    assert not unsigned(replace(machine, signatures_enforced=False), machine.kernels[NEW])
+
+
+def test_no_reboot_and_no_reload_into_a_module_that_will_be_refused() -> None:
+    """The libraries are newer than what is loaded, and its file is exchanged: nobody knows any more who had signed that."""
+    machine = booted(OURS, OURS, module="580.95.05")
+    alone = replace(machine, next_kernel=OLD, kernels={OLD: machine.kernels[OLD]})
+    for one in (machine, alone):
+        step = to_use(one, Want(), ())
+        assert isinstance(step, Stop) and step.state == "needs_key" and "mokutil --import" in step.fix, step
+        assert not outlook(one, Want()).startswith(("reboot: yes", "reboot: only"))
+    known = replace(machine, key=Key("/k", enrolled=True))
+    assert isinstance(to_use(known, Want(), ()), Reload)
+    gone = {**known.kernels, OLD: replace(known.kernels[OLD], module="")}
+    assert isinstance(to_use(replace(known, kernels=gone), Want(), ()), Reboot)
+    assert not isinstance(to_use(replace(machine, kernels=gone), Want(), ()), Reboot)
+    # The distribution's own keys need nobody's word.
+    ubuntus = {k: replace(v, signer=CANONICAL, built=False) for k, v in machine.kernels.items()}
+    assert isinstance(to_use(replace(machine, kernels=ubuntus), Want(), ()), Reload)
