@@ -58,7 +58,7 @@ def bus(m: Machine, found: re.Match[str], stdin: str) -> str:
 def machine(m: Machine, root: str) -> Any:
     packages = {
         name: {"version": text, "state": m.driver.states.get(name, "ii"), "vendor": SOURCE in m.disk and "nvidia" in name}
-        for name, text in m.packages.items() if DRIVER.match(name)
+        for name, text in m.packages.items() if DRIVER.match(name) or name.startswith("linux-image-")
     }  # fmt: skip
     kernels = {k: {"bootable": True, **values} for k, values in m.driver.kernels.items()}
     return {

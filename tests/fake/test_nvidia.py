@@ -98,6 +98,7 @@ def test_a_new_kernel_that_the_driver_does_not_build_for_is_taken_out_again(requ
     m.driver.failures = [
         {"module": "nvidia-current", "version": m.library, "kernel": NEWER, "line": "x.c: error: y", "log": "/l"}
     ]
+    m.driver.unbuildable = (NEWER,)
     done = engine.run(m, required)
     assert not done.failed, done.errors
     assert m.driver.states == {} and m.driver.kernels.keys() == {KERNEL} and m.driver.boots == 1 and works(m)

@@ -31,7 +31,8 @@ def told(recorded: Mapping[str, Any], want: Want, name: str = "HOST") -> dict[st
     stop = refusal(machine, want) if wrong and found.state not in ("ready", "no_gpu") else None
     if stop is not None:
         # Where `up` would stop, it is no way out: what it would say is.
-        why = stop.why if found.reason in stop.why else f"{found.reason}; {stop.why}"
+        fuller = [told for told, other in ((found.reason, stop.why), (stop.why, found.reason)) if other in told]
+        why = fuller[0] if fuller else f"{found.reason}; {stop.why}"
         wrong[-1] = (f"{found.state}: {why}", stop.fix.replace(SAME, "then ./holdfast up HOST"))
     elif machine.distribution and (fix := by_hand(machine, want)):
         wrong[-1] = (wrong[-1][0], fix)

@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 from tests.unit.nvidia import walks
-from tests.unit.nvidia.walks import NEW, OLD, WINDOWS, N, V
+from tests.unit.nvidia.walks import GONE, NEW, OLD, WINDOWS, N, V
 
 from holdfast.components.nvidia.machine import Failure, Gpu, Holder, Kernel, Key, Machine, Package
 
@@ -62,6 +62,14 @@ HAPPENS = {
     "its initrd is older than its module": lambda m: _kernel(m, NEW, current=False),
     "Secure Boot": lambda m: replace(m, secure_boot=True, signatures_enforced=True, key=Key("/var/lib/dkms/mok.pub")),
     "Secure Boot, enrolled": lambda m: replace(m, secure_boot=True, signatures_enforced=True, key=Key("/k", enrolled=True)),
+    "Secure Boot, and nothing is loaded": lambda m: _bound(HAPPENS["Secure Boot"](m), ""),
+    "the next kernel's module is signed with another key": lambda m: _kernel(m, NEW, signer="a key made anew"),
+    "a log is left of a kernel that is gone": lambda m: replace(
+        m, failures=(Failure("nvidia-current", V, GONE, "x.c:1: error: no", "/log"),)
+    ),
+    "no package builds modules any more": lambda m: replace(
+        m, packages={n: p for n, p in m.packages.items() if n != "nvidia-kernel-dkms"}
+    ),
     "half installed": lambda m: replace(
         m, packages={**m.packages, "nvidia-kernel-dkms": Package("nvidia-kernel-dkms", V, "iF")},
         broken_packages=("nvidia-kernel-dkms",),

@@ -94,15 +94,17 @@ def test_what_is_on_hold_is_not_purged_but_told() -> None:
         ubuntu("550.163.01", False), distribution="debian", codename="trixie", module="", packages={half.name: half},
         broken_packages=(half.name,), failures=(Failure("nvidia-current", "550.163.01", NEW, "an error"),),
     )  # fmt: skip
-    step = to_install(machine, Want(), ())
+    first = to_install(machine, Want(), ())
+    assert isinstance(first, Repair) and not first.purge, "what is on hold can be set up all the same"
+    step = to_install(machine, Want(), (first,))
     assert isinstance(step, Stop) and "apt-mark unhold nvidia-kernel-dkms" in step.fix
-    free = replace(machine, packages={half.name: replace(half, state="iF")})
-    assert isinstance(to_install(free, Want(), ()), Repair)
+    free = to_install(replace(machine, packages={half.name: replace(half, state="iF")}), Want(), (first,))
+    assert isinstance(free, Repair) and free.purge == (half.name,)
 
 
 @pytest.mark.parametrize("want", [Want(source="none"), Want()], ids=["kept to herself", "an unknown distribution"])
 def test_where_up_does_nothing_status_does_not_send_there(want: Want) -> None:
-    machine = replace(ubuntu("580.95.05", True), packages={})
+    machine = replace(ubuntu("580.95.05", True), packages={"nvidia-dkms": Package("nvidia-dkms", "580.95.05")})
     machine = machine if want.source == "none" else replace(machine, distribution="arch", codename="")
     assert "sudo dkms autoinstall -k 6.8.0-50-generic" in by_hand(machine, want)
     # The control: here it does.

@@ -11,6 +11,7 @@ from holdfast.components.nvidia.boot import Boot
 from holdfast.components.nvidia.checks import safe
 from holdfast.components.nvidia.installing import to_install
 from holdfast.components.nvidia.machine import Failure, Gpu, Holder, Kernel, Key, Machine, Package
+from holdfast.components.nvidia.names import DKMS
 from holdfast.components.nvidia.packages import Want
 from holdfast.components.nvidia.steps import (
     Build,
@@ -30,6 +31,8 @@ from holdfast.components.nvidia.steps import (
 WINDOWS = Boot(other="GRUB boots 'Windows' next", fix="sudo grub-reboot 0")
 V, N = "550.163.01", "580.95.05"
 OLD, NEW = "6.12.107+deb13-amd64", "6.12.117+deb13-amd64"
+# Its log is left, its packages are not.
+GONE = "7.3.4+deb13-amd64"
 DISTRIBUTIONS = [
     ("debian", "bookworm"),
     ("debian", "trixie"),
@@ -47,6 +50,7 @@ kernels = st.builds(
     headers=st.booleans(),
     module=versions,
     signer=st.sampled_from(["", "DKMS module signing key", "Canonical Ltd. Kernel Module Signing"]),
+    built=st.booleans(),
     hidden=versions,
 )
 packages = st.dictionaries(
@@ -67,7 +71,7 @@ def machines(draw: st.DrawFn) -> Machine:
     devices = draw(st.lists(st.sampled_from(["0x2204", "0x2204", "0x2b85", "0x1b80", "0x1004", "0x1db1"]), max_size=2))
     broken = tuple(n for n, p in there.items() if not p.installed)
     failure = Failure(
-        "nvidia-current", V, draw(st.sampled_from([OLD, NEW, ""])), "x.c:1: error: no", "/var/lib/dkms/x/make.log"
+        "nvidia-current", V, draw(st.sampled_from([OLD, NEW, GONE, ""])), "x.c:1: error: no", "/var/lib/dkms/x/make.log"
     )
     return Machine(
         gpus=tuple(
@@ -114,9 +118,17 @@ def after(step: Step, m: Machine, dice: random.Random) -> Machine:
         return m
     if isinstance(step, Repair):
         if luck == "harm" and not step.purge:
-            return m
+            # A log of it, of whichever kernel.
+            broke = dice.choice([*m.kernels, GONE])
+            return replace(m, failures=(Failure("nvidia-current", m.library or V, broke, "x.c:1: error: no", "/log"),))
         left = {n: replace(p, state="ii") for n, p in m.packages.items() if n not in step.purge}
         kept = {k: v for k, v in m.kernels.items() if not any(n == f"linux-image-{k}" for n in step.purge)}
+        # What DKMS has built goes with the last of its packages, and comes when one is set up.
+        builders = [n for n in left if DKMS.fullmatch(n)]
+        if any(DKMS.fullmatch(n) for n in step.purge) and not builders:
+            kept = {k: replace(v, module=v.hidden, hidden="") if v.built else v for k, v in kept.items()}
+        elif any(n in m.broken_packages for n in builders):
+            kept = {k: replace(v, module=m.library, built=True) if v.headers else v for k, v in kept.items()}
         follows = m.next_kernel if m.next_kernel in kept else (sorted(kept)[-1] if m.next_kernel else "")
         return replace(m, packages=left, broken_packages=(), kernels=kept, next_kernel=follows, failures=())
     if isinstance(step, Install):
@@ -167,6 +179,13 @@ def walk(m: Machine, want: Want, dice: random.Random, busy: str = "") -> tuple[M
 def lucky() -> random.Random:
     dice = random.Random()
     dice.choice = lambda words: words[0]  # type: ignore[method-assign, assignment]
+    return dice
+
+
+def dealt(*words: str) -> random.Random:
+    """What becomes of the first steps; all that follow go well."""
+    given, dice = list(words), random.Random()
+    dice.choice = lambda offered: given.pop(0) if given else offered[0]  # type: ignore[method-assign, assignment]
     return dice
 
 

@@ -158,11 +158,18 @@ def room(machine: Machine) -> str:
 def broken_build(machine: Machine) -> Failure | None:
     """The failed build behind the half-installed packages, if there is one."""
 
+    half = {name for name in machine.broken_packages if DKMS.fullmatch(name)}
+    whole = {name for name in machine.packages if DKMS.fullmatch(name)} - half
+
     def blocks(failed: Failure) -> bool:
-        # A module of the other kind and the same version may be there, and works.
-        half = [name for name in machine.broken_packages if DKMS.fullmatch(name)]
-        same = [name for name in half if failed.module == "nvidia" or ("open" in name) == ("open" in failed.module)]
-        return bool(same) or machine.kernels.get(failed.kernel, machine.target).module != failed.version
+        kernel = machine.kernels.get(failed.kernel) if failed.kernel else machine.target
+        if kernel is None:
+            return False  # a log stays when its kernel goes
+        if kernel.module != failed.version:
+            return True
+        # Built since, unless what is there is the whole package's module, of the other kind and the same version.
+        same = {name for name in half if failed.module == "nvidia" or ("open" in name) == ("open" in failed.module)}
+        return bool(same and whole)
 
     return next(filter(blocks, machine.failures), None)
 

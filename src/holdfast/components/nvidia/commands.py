@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 
 from holdfast import apt
-from holdfast.components.nvidia.installing import kept
+from holdfast.components.nvidia.repairing import kept
 from holdfast.components.nvidia.steps import Build, Image, Install, Load, Reload, Repair, Resume, Step
 
 STOPPED = "/run/holdfast/nvidia-stopped"

@@ -1,20 +1,15 @@
-"""The next step towards an installed driver with modules for the kernel that boots next. Pure.
-
-A DKMS build that fails leaves dpkg half way, and then every apt command fails; when it fails for a new kernel, that kernel
-has no initrd and boots next all the same. So what cannot be built is taken out again, and said.
-"""
+"""The next step towards an installed driver with modules for the kernel that boots next. Pure."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from dataclasses import replace
 
-from holdfast.components.nvidia.checks import broken_build, cramped, finish, joined, lacking, room, unhide
-from holdfast.components.nvidia.classify import Finding, State
-from holdfast.components.nvidia.machine import Failure, Machine, branch
-from holdfast.components.nvidia.names import DKMS, META, PREBUILT
+from holdfast.components.nvidia.checks import cramped, joined, lacking, room, unhide
+from holdfast.components.nvidia.classify import Finding
+from holdfast.components.nvidia.machine import Machine, branch
+from holdfast.components.nvidia.names import DKMS, PREBUILT
 from holdfast.components.nvidia.packages import Choice, Want, choose, flavour, foreign, missing, superseded
+from holdfast.components.nvidia.repairing import advice, builders, given_up, on_hold, removed, repair, without_module
 from holdfast.components.nvidia.steps import (
     SAME,
     Build,
@@ -41,8 +36,8 @@ def to_install(machine: Machine, want: Want, taken: Taken) -> Step | None:
         # None of the driver's, beside one that works: dpkg finishes before anything is installed, and else it is theirs.
         beside = found.works and not took(taken, Repair)
         whole = to_install(replace(machine, broken_packages=()), want, taken) if beside else None
-        return _repair(machine, found, taken) if not found.works or isinstance(whole, Install | Build | Image) else whole
-    failed = removed(taken)
+        return repair(machine, found, taken) if not found.works or isinstance(whole, Install | Build | Image) else whole
+    failed, lost = removed(taken), not found.works or without_module(machine)
     if found.state == "broken_packages":
         return stop(found, want)
     if machine.container and machine.module and machine.following is None:
@@ -51,13 +46,13 @@ def to_install(machine: Machine, want: Want, taken: Taken) -> Step | None:
     try:
         choice = choose(machine, want)
     except HoldfastError as error:
-        if failed and not found.works:
-            return _given_up(machine, failed, want)
+        if failed and lost:
+            return given_up(machine, failed, want)
         return None if found.works else Stop("absent", error.message, error.fix, error.where, error.allowed)
     # What was taken out is not put in again. Was it none of the driver's own (a second kind of module, tried by hand; a
     # kernel that it does not build for), then the driver is whole.
     if failed and not set(failed.purge).isdisjoint(choice.packages):
-        return None if found.works else _given_up(machine, failed, want)
+        return given_up(machine, failed, want) if lost else None
     return (
         _packages(machine, want, choice, found, taken)
         or _modules(machine, choice, found, taken)
@@ -78,8 +73,12 @@ def _packages(machine: Machine, want: Want, choice: Choice, found: Finding, take
         another_kind = want.modules == "auto" and machine.kind != ("open" if choice.open else "proprietary")
         if other or branch(machine.library) != choice.branch or (choice.prebuilt and another_kind):
             return None
-        # What works stays as it is; the next kernel needs its headers, or its modules, all the same.
-        lack = [name for name in lack if name.startswith(("linux-headers-", "linux-modules-nvidia-"))]
+        # What works stays as it is; the next kernel needs its headers, or its modules, all the same, and who builds them.
+        bare = without_module(machine) and not builders(machine)
+        lack = [
+            name for name in lack
+            if name.startswith(("linux-headers-", "linux-modules-nvidia-")) or (bare and DKMS.fullmatch(name))
+        ]  # fmt: skip
     elif other and not moved and found.state in ("needs_reload", "needs_reboot", "needs_key"):
         return None  # a driver of their own, whole: it is only to be brought into use
     elif other and (lack or not machine.library):
@@ -88,7 +87,7 @@ def _packages(machine: Machine, want: Want, choice: Choice, found: Finding, take
         return stop(found, want) if found.state == "absent" else None
     gone = superseded(machine, choice) if lack else []
     todo = tuple(lack or choice.packages)
-    if held := _held(machine, [*todo, *gone], found.state, str(choice)):
+    if held := on_hold(machine, [*todo, *gone], found.state, str(choice)):
         return held
     if took(taken, Install):
         return Stop(
@@ -97,13 +96,6 @@ def _packages(machine: Machine, want: Want, choice: Choice, found: Finding, take
             f"on the machine: apt-cache policy {lack[0]}; {SAME}",
         )
     return Install(found.reason if found.state == "absent" else f"{choice}", choice, todo, tuple(gone))
-
-
-def _held(machine: Machine, names: Sequence[str], state: State, needs: str) -> Stop | None:
-    """apt changes nothing that is on hold, and fails."""
-    held = sorted({*names} & {*machine.held})
-    why = f"{', '.join(held)} is on hold, and {needs} needs it changed"
-    return Stop(state, why, f"sudo apt-mark unhold {' '.join(held)}; {SAME}") if held else None
 
 
 def _unmix(machine: Machine, choice: Choice) -> str:
@@ -132,8 +124,15 @@ def _modules(machine: Machine, choice: Choice, found: Finding, taken: Taken) -> 
             return Stop("next_kernel_broken", why, fix)
         if found.works:
             choice = alike(machine, choice)
-        held = _held(machine, choice.packages, "next_kernel_broken", f"kernel {name}, which boots next and has no module,")
+        held = on_hold(machine, choice.packages, "next_kernel_broken", f"kernel {name}, which boots next and has no module,")
         return held or Install(why, choice, choice.packages, refresh=True)
+    if not builders(machine):
+        # DKMS would find nothing to build.
+        if not machine.driver_packages:
+            return None if found.works else Stop("next_kernel_broken", why, f"{own_way(machine)}; {SAME}")
+        needed = next((name for name in choice.packages if DKMS.fullmatch(name)), "the package that builds the modules")
+        fix = f"install {needed} of branch {branch(machine.library)}, {SAME}"
+        return Stop("next_kernel_broken", f"{why}; nothing is installed that builds it", fix)
     if not target.headers:
         if again:
             fix = f"bring the kernel up to date: sudo apt update && sudo apt full-upgrade; reboot; {SAME}"
@@ -176,74 +175,6 @@ def _image(machine: Machine, taken: Taken) -> Step | None:
     return Image(f"kernel {following.release} boots next: {why}", following.release)
 
 
-def _repair(machine: Machine, found: Finding, taken: Taken) -> Step:
-    names, failed = culprits(machine), broken_build(machine)
-    repairs = [step for step in taken if isinstance(step, Repair)]
-    purged = any(step.purge for step in repairs)
-    if names and not purged and (failed or repairs):
-        if held := _held(machine, names, found.state, "the repair"):
-            return held
-        return Repair(f"{', '.join(names)} cannot be set up: taken out again", names, failed)
-    if not repairs:
-        return Repair(f"half-installed packages: {', '.join(machine.broken_packages[:5])}")
-    fix = joined(room(machine), f"on the machine: {finish(machine)} says why", SAME)
-    return Stop(found.state, found.reason, fix)
-
-
-def culprits(machine: Machine) -> tuple[str, ...]:
-    """Packages to purge so that dpkg can finish; never the running kernel's, and never the last kernel that boots.
-
-    A new kernel that the driver does not build for goes, so that the machine boots the old one with its driver; else the
-    driver's own DKMS package goes.
-    """
-    broken = set(machine.broken_packages)
-    modules = sorted(name for name in broken if DKMS.fullmatch(name))
-    kernels = sorted(name for name in broken if re.match(r"linux-(image|headers)-", name))
-    others = [
-        k
-        for k in machine.kernels.values()
-        if k.bootable and k.initrd and not any(k.release in name for name in kernels)
-    ]
-    if modules:
-        return tuple(modules)
-    if kernels and others and not any(machine.kernel and machine.kernel in name for name in kernels):
-        metas = [name for name in broken if META.fullmatch(name)]
-        return tuple(sorted({*kernels, *metas}))
-    if kernels:
-        return tuple(sorted(p.name for p in machine.driver_packages if "dkms" in p.name))
-    return ()
-
-
-def removed(taken: Taken) -> Repair | None:
-    """The repair that took packages out, if there was one."""
-    return next((step for step in taken if isinstance(step, Repair) and step.purge), None)
-
-
-def _given_up(machine: Machine, step: Repair, want: Want) -> Stop:
-    failed = step.failure
-    what = (
-        f"{failed.module} {failed.version} does not build for kernel {failed.kernel or machine.target.release}: {failed.line}"
-        if failed
-        else step.why
-    )
-    why = f"{what}. Taken out again: {', '.join(step.purge)}; apt works, and the machine boots"
-    try:
-        return Stop("broken_packages", why, advice(machine, failed, choose(machine, want)))
-    except HoldfastError as error:
-        return Stop("broken_packages", why, error.fix)
-
-
-def advice(machine: Machine, failed: Failure | None, choice: Choice) -> str:
-    """The fix for a build that failed."""
-    log = f"; all of the log: {kept(failed)}" if failed else ""
-    if failed and not choice.vendor and machine.distribution == "debian":
-        if choice.open:
-            return f"set nvidia.modules: auto (Debian's own open modules do not build with its kernel), {SAME}{log}"
-        own = f"keep to the release's own kernel (sudo apt install linux-image-amd64/{machine.codename})"
-        return f"{own}, or set nvidia.source: nvidia, {SAME}{log}"
-    return f"another nvidia.branch, or an older kernel that it builds for, {SAME}{log}"
-
-
 def refusal(machine: Machine, want: Want) -> Stop | None:
     """What an apply would stop at before it takes any step; None where it takes one, or where that cannot be told."""
     if not machine.distribution:
@@ -257,11 +188,15 @@ def by_hand(machine: Machine, want: Want) -> str:
     whose packages are not known, a driver that the person keeps to herself. "" where an apply takes a step, or stops."""
     if look(machine, want).state != "next_kernel_broken" or to_install(machine, want, ()) or to_use(machine, want, ()):
         return ""
-    name = machine.target.release
-    build = f"sudo dkms autoinstall -k {name} (it needs that kernel's headers), then make its initrd anew"
-    return f"by hand, as `up` leaves this driver alone: {build}; or boot {machine.kernel} by default"
+    if not lacking(machine):
+        return ""  # it is there, and refused: the finding names the way
+    return f"by hand, as `up` leaves this driver alone: {own_way(machine)}; or boot {machine.kernel} by default"
 
 
-def kept(failed: Failure) -> str:
-    """Where the log of a failed build is kept: the original goes with its package."""
-    return f"/var/log/holdfast-nvidia-{failed.version}-{failed.kernel or 'kernel'}.log"
+def own_way(machine: Machine) -> str:
+    """How the module for the next kernel comes to a driver that is none of Holdfast's packages."""
+    name, it = machine.target.release, machine.running
+    if machine.library and not machine.driver_packages and not it.built:
+        file = f"NVIDIA-Linux-x86_64-{machine.library}.run"
+        return f"sudo sh {file} -k {name} (the file that the driver came from; it needs that kernel's headers)"
+    return f"sudo dkms autoinstall -k {name} (it needs that kernel's headers), then make its initrd anew"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from holdfast.components.nvidia.installing import to_install
@@ -59,13 +60,24 @@ def _with_module(kernel: Kernel, version: str, signer: str = "") -> Kernel:
     )
 
 
+def _purges_modules(step: Repair, kept: Mapping[str, Package]) -> bool:
+    """Whether what DKMS has built goes with the packages: no other one of them stays."""
+    return any(map(DKMS.fullmatch, step.purge)) and not any(map(DKMS.fullmatch, kept))
+
+
+def _without_modules(kernel: Kernel) -> Kernel:
+    # What it hid, a package's, is the one that is loaded then.
+    return replace(kernel, module=kernel.hidden, signer="", signed=None, built=False, hidden="") if kernel.built else kernel
+
+
 def _repaired(machine: Machine, step: Repair) -> Machine:
     kept = {n: replace(p, state=f"{p.state[:1]}i") for n, p in machine.packages.items() if n not in step.purge}
     builds = any(DKMS.fullmatch(name) for name in machine.broken_packages if name in kept)
+    before = {k: _without_modules(v) for k, v in machine.kernels.items()} if _purges_modules(step, kept) else machine.kernels
     kernels = {
         release: _with_module(kernel, machine.library) if builds and kernel.headers
         else replace(kernel, initrd=kernel.initrd or f"linux-image-{release}" in machine.broken_packages)
-        for release, kernel in machine.kernels.items() if f"linux-image-{release}" not in step.purge
+        for release, kernel in before.items() if f"linux-image-{release}" not in step.purge
     }  # fmt: skip
     following = machine.next_kernel if machine.next_kernel in kernels else max(kernels, key=version_key, default="")
     return replace(machine, packages=kept, broken_packages=(), failures=(), kernels=kernels, next_kernel=following)
@@ -90,6 +102,11 @@ def _installed(machine: Machine, step: Install) -> Machine:
     return replace(machine, packages=there, libraries=(version,), kernels=kernels)
 
 
+def _ready_made(machine: Machine, end: Machine) -> bool:
+    """Whether Ubuntu's modules are installed on the way from ``machine`` to ``end``."""
+    return any(n.startswith("linux-modules-nvidia-") and machine.packages.get(n) != p for n, p in end.packages.items())
+
+
 def outlook(machine: Machine, want: Want) -> str:
     """Whether this apply will reboot, and why."""
     end, stop = foreseen(machine, want)
@@ -98,9 +115,14 @@ def outlook(machine: Machine, want: Want) -> str:
     found = look(end, want)
     if found.state == "needs_key" and end is not machine:
         return "reboot: by a person at the machine's own screen, who lets the modules' key in there"
-    if found.state == "needs_reload" and isinstance(to_use(end, want, ()), Reload) and not hindrance(end, want, found.reason):
-        return "reboot: only if the modules cannot be exchanged while the machine runs"
+    kept = hindrance(end, want, found.reason)
+    if found.state == "needs_reload":
+        # Modules that come ready bring the kernel that they were built for, the archive's newest.
+        newer = f"the archive's modules are for a newer kernel than {machine.kernel}" if _ready_made(machine, end) else ""
+        exchanged = not kept and isinstance(to_use(end, want, ()), Reload)
+        ifs = [words for words in ("the modules cannot be exchanged while the machine runs" if exchanged else "", newer) if words]
+        if ifs:
+            return f"{f'{kept.plan},' if kept else 'reboot:'} only if {', or if '.join(ifs)}"
     if found.state != "needs_reboot" or found.works:
         return "reboot: no"
-    kept = hindrance(end, want, found.reason)
     return f"{kept.plan if kept else 'reboot: yes'}, because {found.reason}"
