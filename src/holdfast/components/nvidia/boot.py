@@ -51,7 +51,10 @@ def _named(ordered: Sequence[str], words: str) -> str:
 
 
 def _loads(ordered: Sequence[str], entry: Entry) -> str:
-    """The release that an entry loads: it stands in its kernel's path, or in the name of a file of both; "" for none of ours."""
+    """The release that an entry loads: it stands in its kernel's path, or in the name of a file of both; "" for none of ours,
+    and for one that ends at a prompt, where no network and no driver is waited for."""
+    if entry.get("rescue"):
+        return ""
     words = [re.sub(r"\.efi$", "", word, flags=re.I) for word in re.split(r"[/\s]+", entry["linux"])]
     there = [k for k in ordered if any(word == k or word.endswith(f"-{k}") for word in words)]
     return max(there, key=len) if there and not entry["id"].startswith("osprober-") else ""
@@ -65,11 +68,17 @@ def _grub(ordered: Sequence[str], chosen: str, entries: Sequence[Entry]) -> Boot
     if kernel := _loads(ordered, entry):
         return Boot(kernel)
     # A link (/vmlinuz) has no version in its name; the path of another system's kernel has one.
-    if re.search(r"/(vmlinuz|linux)(\.old)?$", entry["linux"]) and not entry["id"].startswith("osprober-"):
+    unnamed = re.search(r"/(vmlinuz|linux)(\.old)?$", entry["linux"])
+    if unnamed and not entry["id"].startswith("osprober-") and not entry.get("rescue"):
         return Boot(newest, assumed=f"GRUB boots {entry['title']!r}, whose kernel has no version in its name")
     ours = next((e for e in entries if _loads(ordered, e)), None)
     kernel = _loads(ordered, ours) if ours else newest
-    return Boot(kernel, f"GRUB boots {entry['title']!r} next", _grub_fix(ours["at"] if ours else ""))
+    return Boot(kernel, f"GRUB boots {_called(entry)} next", _grub_fix(ours["at"] if ours else ""))
+
+
+def _called(entry: Entry) -> str:
+    title = entry["title"] or entry["id"]
+    return f"{title!r}{' (to a rescue prompt)' if entry.get('rescue') else ''}"
 
 
 def _grub_fix(place: str) -> str:
@@ -119,14 +128,14 @@ def _systemd_boot(ordered: Sequence[str], chosen: str, entries: Sequence[Entry])
     fits = [e for e in entries if chosen and _fits(e["id"], pattern)]
     assumed = "" if fits or not chosen else f"systemd-boot is set to {chosen!r}, and no entry of that name was found"
     if chosen.startswith("auto-") and not fits:
-        what, kernel = chosen, ""
+        what, kernel = repr(chosen), ""
     else:
         entry = max(fits or entries, key=order)
-        what, kernel = entry["title"] or entry["id"], _loads(ordered, entry)
+        what, kernel = _called(entry), _loads(ordered, entry)
     if kernel:
         return Boot(kernel, assumed=assumed)
     mine = max((e for e in entries if _loads(ordered, e)), key=order, default=None)
-    return Boot(newest, f"systemd-boot boots {what!r} next", _bootctl(mine["id"] if mine else ""))
+    return Boot(newest, f"systemd-boot boots {what} next", _bootctl(mine["id"] if mine else ""))
 
 
 def _fits(name: str, pattern: str) -> bool:

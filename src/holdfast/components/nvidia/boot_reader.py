@@ -11,8 +11,8 @@ def read_boot(text: Callable[..., str], names: Callable[..., list[str]], efi: Ca
 
     ``text``, ``names``, ``efi``: read a file, list a folder, read the EFI variables that a pattern names. ``loader``: "grub",
     "systemd-boot" or ""; ``chosen``: the entry's place, title, id or (systemd-boot) a pattern of ids; ``firmware``: what the
-    firmware was told to boot this once in place of that loader; each entry {"at", "id", "title", "linux", "menu"}, ``linux``
-    being what tells its kernel, "" for an entry that boots no Linux.
+    firmware was told to boot this once in place of that loader; each entry {"at", "id", "title", "linux", "menu", "rescue"},
+    ``linux`` being what tells its kernel, "" for an entry that boots no Linux; ``rescue``: it ends at a prompt.
     https://www.gnu.org/software/grub/manual/grub/html_node/Simple-configuration.html,
     https://uapi-group.org/specifications/specs/boot_loader_specification/, https://systemd.io/BOOT_LOADER_INTERFACE/
     """
@@ -21,12 +21,29 @@ def read_boot(text: Callable[..., str], names: Callable[..., list[str]], efi: Ca
     def variable(name: str) -> str:
         return efi(f"{name}-4a67b082-*").decode("utf-16-le", "replace").strip("\0")
 
+    def to_prompt(options: str) -> bool:
+        # Debian's recovery entries have "single", Ubuntu's "recovery"; https://www.freedesktop.org/software/systemd/man/systemd.html
+        words = r"(^|\s)(single|recovery|rescue|emergency|[1sSb]|-[sb]|rd\.break(=\S*)?|init=\S*/(ba|da)?sh)(\s|$)"
+        return bool(re.search(words, options) or re.search(r"systemd\.unit=(rescue|emergency)\b", options))
+
+    def statements(line: str) -> list[str]:
+        """An entry that is written in one line, as the lines that it is elsewhere."""
+        found = re.match(
+            r"((?:menuentry|submenu)\s+(?:'[^']*'|\"[^\"]*\"|[^\s'\"{]\S*)(?:[^{$]|\$\{[^}]*\}|\$(?!\{))*\{)\s*(\S.*)", line
+        )
+        if not found:
+            return [line]
+        closed = re.search(r"(^|[\s;])\}$", found[2])
+        body = found[2][:-1].strip() if closed else found[2]
+        inside = statements(body) if re.match(r"(menuentry|submenu)\s", body) else body.split(";")
+        return [found[1], *map(str.strip, inside), *(["}"] if closed else [])]
+
     def grub_entries(config: str) -> list[dict[str, Any]]:
         out: list[dict[str, Any]] = []
         place: list[int] = []
         counts = [0]
         inside: dict[str, Any] | None = None
-        for line in map(str.strip, config.splitlines()):
+        for line in (part for whole in config.splitlines() for part in statements(whole.strip())):
             found = re.match(r"(menuentry|submenu)\s+(?:'([^']*)'|\"([^\"]*)\"|(\S+))(.*)", line)
             if found:
                 place.append(counts[-1])
@@ -36,6 +53,7 @@ def read_boot(text: Callable[..., str], names: Callable[..., list[str]], efi: Ca
                 inside = {
                     "at": ">".join(map(str, place)), "id": named[1] if named else "",
                     "title": found[2] or found[3] or found[4] or "", "linux": "", "menu": found[1] == "submenu",
+                    "rescue": False,
                 }  # fmt: skip
                 out.append(inside)
             elif line == "}" and place:
@@ -45,6 +63,7 @@ def read_boot(text: Callable[..., str], names: Callable[..., list[str]], efi: Ca
             elif inside and not inside["linux"] and re.match(r"(linux(16|efi)?|module2?)\s", line):
                 # Xen's kernel comes as a module.
                 inside["linux"] = line.split()[1]
+                inside["rescue"] = to_prompt(line.partition(inside["linux"])[2])
         return out
 
     def grub() -> tuple[str, list[dict[str, Any]]]:
@@ -70,15 +89,17 @@ def read_boot(text: Callable[..., str], names: Callable[..., list[str]], efi: Ca
                     lines = [li.split(None, 1) for li in text(top, "loader/entries", name).splitlines()]
                     said = {words[0]: words[1].strip() for words in lines if len(words) > 1}
                     kernel = said.get("linux") or said.get("uki") or ""
-                    out.append((name, said.get("title", ""), f"{kernel} {said.get('version', '')}" if kernel else ""))
-            out += [(name, "", name) for name in names(top, "EFI/Linux") if name.lower().endswith(".efi")]
+                    told = " ".join(words[1] for words in lines if words[0] == "options" and len(words) > 1)
+                    what = f"{kernel} {said.get('version', '')}" if kernel else ""
+                    out.append((name, said.get("title", ""), what, to_prompt(told)))
+            out += [(name, "", name, False) for name in names(top, "EFI/Linux") if name.lower().endswith(".efi")]
         entries = []
-        for name, title, linux in out:
+        for name, title, linux, rescue in out:
             # "+0-3": tried three times in vain, and none left; such an entry comes last.
             tries = re.search(r"\+(\d+)(-\d+)?(?=\.\w+$)", name)
             entries.append({
                 "at": "last" if tries and tries[1] == "0" else "", "id": name.replace(tries[0], "") if tries else name,
-                "title": title, "linux": linux, "menu": False,
+                "title": title, "linux": linux, "menu": False, "rescue": rescue,
             })  # fmt: skip
         chosen = variable("LoaderEntryOneShot") or variable("LoaderEntryDefault") or chosen
         return (variable("LoaderEntryLastBooted") if chosen == "@saved" else chosen), entries
