@@ -100,6 +100,12 @@ def test_what_keeps_from_a_reboot(more: dict[str, object], want: Want, busy: str
         assert isinstance(last, Stop) and words in last.why and last.code == code and "--reboot" in last.fix
 
 
+def test_a_driver_that_a_person_keeps_to_herself_is_not_rebooted_for() -> None:
+    machine, mine = replace(updated(), module="", uvm=False, nouveau=True), Want(source="none")
+    assert outlook(machine, Want()).startswith("reboot: yes") and outlook(machine, mine) == "reboot: no"
+    assert isinstance(walk(machine, mine, lucky())[1][-1], Stop)
+
+
 def test_a_container_does_not_reboot_for_its_hosts_kernel() -> None:
     inside = bare("debian", "trixie", container=True)
     _, steps = walk(inside, Want(reboot="always"), lucky())

@@ -109,6 +109,8 @@ def _ready_made(machine: Machine, end: Machine) -> bool:
 
 def outlook(machine: Machine, want: Want) -> str:
     """Whether this apply will reboot, and why."""
+    if want.source == "none":
+        return "reboot: no"
     end, stop = foreseen(machine, want)
     if stop is not None and ends(stop, want):
         return "reboot: no"
