@@ -52,6 +52,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, progress: Shown) -> Outcome:
+    if args.facts and (args.host or args.watch):
+        beside = args.host or "--watch"
+        raise HoldfastError(
+            f"--facts {args.facts} and {beside}: a recording is judged and no machine asked", allowed="one of the two",
+            fix=f"./holdfast status --facts {args.facts}; or ./holdfast status {beside}", code=2,
+        )  # fmt: skip
     if args.facts:
         return replayed(from_there(args.facts))
     ws = hosts.settings(hosts.chosen(args.host))

@@ -150,3 +150,14 @@ def test_a_recording_is_judged_by_the_settings_that_were_recorded_with_it(
     file.write_text(json.dumps({"nvidia": {"recorded": facts, "asked": {"minimum": "580"}}}))
     assert run(["status", "--facts", str(file)]) == 2
     assert 'asked: minimum is "580", where a whole number belongs' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("beside", ["gpu-box", "--watch"])
+def test_a_recording_and_a_machine_are_not_asked_at_once(
+    beside: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = str(recorded(tmp_path, READY))
+    assert run(["status", beside, "--facts", file]) == 2
+    said = capsys.readouterr()
+    assert beside in said.err and f"./holdfast status --facts {file}" in said.err and not said.out
+    assert run(["status", "--facts", file]) == 0

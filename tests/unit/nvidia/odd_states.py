@@ -184,6 +184,21 @@ ODD: dict[str, tuple[Files, dict[str, str], str, str, str]] = {
         {**card("0000:01:00.0"), **card(SECOND, device="0x1200"), **boot(OLD), **debian()}, {},
         "absent", "(Fermi or older): branch 71 to 390, proprietary modules", "leave these cards out",
     ),
+    "Debian's driver for data-centre cards": (
+        {**CARDS, **debian(), **boot(OLD), **headers(OLD), **library("535.261.03", "nvidia/tesla-535/"), **loaded("535.261.03"),
+         **module(OLD, "535.261.03", "updates/dkms/nvidia-tesla-535.ko.xz"),
+         **dpkg(*there("nvidia-tesla-535-kernel-dkms", "libnvidia-tesla-535-cuda1"))}, {},
+        "absent", "would be mixed with Debian's driver for data-centre cards: libnvidia-tesla-535-cuda1",
+        "sudo apt purge libnvidia-tesla-535-cuda1 nvidia-tesla-535-kernel-dkms",
+    ),
+    "two of Debian's drivers, and the alternative says which": (
+        {**WORKS, **library("470.256.02", "nvidia/tesla-470/")}, {"etc/alternatives/nvidia": "/usr/lib/nvidia/current"},
+        "ready", "", "",
+    ),
+    "two of Debian's drivers, and nothing says which": (
+        {**WORKS, **library("470.256.02", "nvidia/tesla-470/")}, {},
+        "broken_packages", "libraries of several drivers", "keep one",
+    ),
     "a distribution without packages": (
         {**CARDS, **boot(OLD), "etc/os-release": "ID=arch\n"}, {}, "absent", "no driver packages are known for arch", "by hand",
     ),

@@ -51,6 +51,14 @@ def test_a_container_has_the_cards_that_it_was_given_and_not_its_hosts(tmp_path:
     assert len(read(tmp_path / "given", {**host, **inside, "dev/nvidiactl": ""}).gpus) == 2
 
 
+def test_what_is_no_number_is_not_known(tmp_path: Path) -> None:
+    users = "sys/module/nvidia_drm/refcnt"
+    odd = read(tmp_path / "odd", {**READY, users: "abc", "boot.free_mib": "lots"})
+    assert (odd.drm_users, odd.boot_free_mib) == (0, None)
+    known = read(tmp_path / "known", {**READY, users: "3\n", "boot.free_mib": "12"})
+    assert (known.drm_users, known.boot_free_mib) == (3, 12)
+
+
 def test_everything_that_is_read(tmp_path: Path) -> None:
     found = read(
         tmp_path,

@@ -113,6 +113,8 @@ def test_a_card_that_nobody_uses_excludes_nothing() -> None:
         ("ubuntu", "noble", ["linux-image-lowlatency-hwe-24.04"], "lowlatency-hwe-24.04"),
         ("ubuntu", "noble", ["linux-aws"], "aws"),
         ("debian", "trixie", ["linux-image-cloud-amd64"], "cloud-amd64"),
+        # Nothing tells.
+        ("ubuntu", "noble", [], "generic"),
         ("debian", "trixie", ["linux-image-amd64"], "amd64"),
     ],
 )
@@ -120,6 +122,17 @@ def test_the_kernels_flavour(distribution: str, codename: str, installed: list[s
     there = machine(distribution, codename, packages=tuple(Package(name, "1") for name in installed))
     first = choose(there, Want()).packages[0]
     assert first.removeprefix("linux-headers-").removeprefix("linux-modules-nvidia-580-server-open-") == kind
+
+
+@pytest.mark.parametrize(
+    ("release", "kind"),
+    [("6.8.0-1020-azure", "azure"), ("6.8.0-50-lowlatency", "lowlatency"), ("6.8.0-50-generic", "generic"),
+     ("6.14.0-1018-oem", "generic"), ("6.8.0-50-mine", "generic")],
+)  # fmt: skip
+def test_without_a_metapackage_the_releases_name_tells_the_flavour(release: str, kind: str) -> None:
+    there = machine("ubuntu", "noble", packages=(Package(f"linux-image-{release}", "1"),))
+    booting = replace(there, kernel=release, next_kernel=release, kernels={release: Kernel(release)})
+    assert choose(booting, Want()).packages[0] == f"linux-modules-nvidia-580-server-open-{kind}"
 
 
 def test_of_several_flavours_the_one_that_boots_counts() -> None:

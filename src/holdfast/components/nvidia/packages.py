@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from holdfast.components.nvidia.cards import NEWEST
 from holdfast.components.nvidia.checks import driven
 from holdfast.components.nvidia.machine import Gpu, Machine, branch
-from holdfast.components.nvidia.names import META
+from holdfast.components.nvidia.names import META, kinds
 from holdfast.errors import HoldfastError
 
 DEFAULT_BRANCH = 580
@@ -183,10 +183,14 @@ def flavour(machine: Machine) -> str:
         same = {name: one for name, one in metas.items() if one[1] == boots.rpartition("-")[2]} or metas
         # The release's own and the newer one (hwe) have one suffix: the metapackage's version tells which kernel it brings.
         best = max(same, key=lambda name: (_alike(machine.packages[name].version, boots), same[name]), default="")
-        return f"{same[best][1]}{same[best][0]}" if best else "generic"
-    kinds = [k for k in ("rt-amd64", "cloud-amd64", "amd64") if f"linux-image-{k}" in installed]
+        if best:
+            return f"{same[best][1]}{same[best][0]}"
+        # A cloud's image without its metapackage. Of an OEM kernel the release does not tell the rest of the name.
+        suffix = boots.rpartition("-")[2]
+        return suffix if suffix in kinds() and suffix not in ("oem", "virtual") else "generic"
+    installed_kinds = [k for k in ("rt-amd64", "cloud-amd64", "amd64") if f"linux-image-{k}" in installed]
     running = [k for k in ("rt-amd64", "cloud-amd64") if machine.kernel.endswith(f"-{k}")]
-    return (kinds or running or ["amd64"])[0]
+    return (installed_kinds or running or ["amd64"])[0]
 
 
 def _names(machine: Machine, release: Release, number: int, opened: bool, vendor: str) -> tuple[str, ...]:
@@ -229,6 +233,8 @@ def foreign(machine: Machine, choice: Choice) -> str:
         return (
             f"packages from {'the distribution' if choice.vendor else 'NVIDIA’s repository'}: {', '.join(others[:4])}"
         )
+    if tesla := sorted(p.name for p in there if re.match(r"(lib)?nvidia-tesla", p.name) and p.state[1:] != "c"):
+        return f"Debian's driver for data-centre cards: {', '.join(tesla[:4])}"
     if machine.library and not there:
         return f"driver {machine.library}, which no package put there (NVIDIA's .run file?)"
     if choice.prebuilt:

@@ -77,8 +77,11 @@ def read_machine(root: str) -> Any:
         cards["gpus"], withheld = [], [gpu["address"] for gpu in cards["gpus"]]
 
     libraries = set()
-    # Debian keeps the real file one folder deeper, behind its alternatives.
-    for folder in ("usr/lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu/nvidia/current"):
+    # Debian keeps the real files deeper (nvidia/current, nvidia/tesla-535), and an alternative says which of them counts.
+    deeper, chosen = "usr/lib/x86_64-linux-gnu/nvidia", os.path.basename(link("etc/alternatives/nvidia"))
+    there = [name for name in names(deeper) if any(n.startswith("libcuda.so") for n in names(deeper, name))]
+    kept = [chosen] if chosen in there else there
+    for folder in ("usr/lib/x86_64-linux-gnu", *(f"{deeper}/{name}" for name in kept)):
         for name in names(folder):
             if found := re.fullmatch(r"libcuda\.so\.(\d+\.\d+(?:\.\d+)?)", name):
                 libraries.add(found.group(1))
@@ -107,7 +110,7 @@ def read_machine(root: str) -> Any:
 
     def free_mib() -> int | None:
         if root != "/":  # a recorded tree
-            return int(said) if (said := text("boot.free_mib")) else None
+            return int(said) if (said := text("boot.free_mib")).isdecimal() else None
         try:
             found = os.statvfs("/boot")
         except OSError:
@@ -158,7 +161,7 @@ def read_machine(root: str) -> Any:
         "module": text("sys/module/nvidia/version"),
         "open_module": "Open Kernel Module" in text("proc/driver/nvidia/version"),
         "uvm": os.path.isdir(path("sys/module/nvidia_uvm")),
-        "drm_users": int(text("sys/module/nvidia_drm/refcnt") or 0),
+        "drm_users": int(users) if (users := text("sys/module/nvidia_drm/refcnt")).isdecimal() else 0,
         "libraries": sorted(libraries),
         "kernel": running,
         "kernels": kernels,
