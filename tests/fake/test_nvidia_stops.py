@@ -141,6 +141,32 @@ def test_a_build_that_fails_leaves_apt_whole_and_says_which_line(required: dict[
     assert works(m) and m.driver.boots == 1
 
 
+def test_a_driver_in_use_whose_modules_had_to_go_is_an_error_and_not_a_quiet_end(required: dict[str, Any]) -> None:
+    m = driven(required)
+    m.driver.states, m.driver.unbuildable = {"nvidia-kernel-dkms": "iF"}, (KERNEL,)
+    m.driver.kernels[KERNEL] = {**m.driver.kernels[KERNEL], "module": ""}
+    done = engine.run(m, required)
+    assert done.failed and works(m), "what is loaded computes on"
+    assert "the machine boots, without a driver" in done.errors[0]["message"] and "nvidia.source" in done.errors[0]["fix"]
+    # It can be built again: the next apply brings the package and the module back, and reboots for nothing.
+    m.driver.unbuildable, boots = (), m.driver.boots
+    done = engine.run(m, required)
+    assert not done.failed, done.errors
+    assert "nvidia-kernel-dkms" in m.packages and m.driver.kernels[KERNEL]["module"] == m.library and m.driver.boots == boots
+
+
+def test_a_power_cut_in_the_drivers_setup_takes_nothing_out(required: dict[str, Any]) -> None:
+    """A log of a build that failed, for a kernel that is gone, lies there since long ago."""
+    m = driven(required)
+    m.driver.states = {"nvidia-kernel-dkms": "iF"}
+    m.driver.failures = [{"module": "nvidia-current", "version": m.library, "kernel": "7.3.4", "line": "error: x", "log": "/l"}]
+    before = len(m.log)
+    done = engine.run(m, required)
+    assert not done.failed and works(m), done.errors
+    said = [what for _, what in m.log[before:]]
+    assert "dpkg --configure -a" in said and not [what for what in said if what.startswith("purge")]
+
+
 def test_what_another_apt_has_half_done_is_waited_for_and_not_repaired(required: dict[str, Any]) -> None:
     m = driven(required)
     m.packages.pop("nvidia-smi")

@@ -102,6 +102,24 @@ def test_a_kernel_that_the_driver_does_not_build_for_goes_and_not_the_driver(bro
         assert not isinstance(second, Repair) or not any("linux-image" in name for name in second.purge), second
 
 
+def test_the_running_kernels_packages_are_never_taken_out() -> None:
+    image = f"linux-image-{OLD}"
+    machine = right(OLD, NEW)
+    packages = {**machine.packages, image: Package(image, "6.12", "iF")}
+    machine = replace(machine, packages=packages, broken_packages=(image,))
+    # Its modules cannot be built, and their package can go; they are there, and nothing goes.
+    bare = {**machine.kernels, OLD: replace(machine.kernels[OLD], module="")}
+    blamed = to_install(replace(machine, failures=(failed(OLD),), kernels=bare), Want(), (Repair("first"),))
+    assert isinstance(blamed, Repair) and blamed.purge == (HALF,)
+    whole = to_install(machine, Want(), (Repair("first"),))
+    assert isinstance(whole, Stop) and "dpkg --configure -a" in whole.fix
+    # The control: another one's packages are.
+    other = f"linux-image-{NEW}"
+    packages = {**right(OLD).packages, other: Package(other, "6.12", "iF")}
+    step = to_install(replace(machine, packages=packages, broken_packages=(other,)), Want(), (Repair("first"),))
+    assert isinstance(step, Repair) and step.purge == (other,)
+
+
 def test_modules_that_had_to_go_are_an_error_however_well_the_old_one_still_runs() -> None:
     machine = replace(half(right(OLD)), kernels={OLD: replace(right(OLD).kernels[OLD], module="")}, failures=(failed(OLD),))
     end, steps = walk(machine, Want(), dealt("nothing"))
