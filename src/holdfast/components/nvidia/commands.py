@@ -88,9 +88,12 @@ def _repair(step: Repair, wait_s: int) -> str:
     # What was unpacked before its dependencies dpkg cannot set up: apt fetches them; --no-remove: and takes nothing out for it.
     fetch = apt.script("--no-remove", "--fix-broken", "install", wait_s=wait_s)
     again = apt.script("--no-remove", "--reinstall", "install", wait_s=wait_s)
+    missing = f"{apt.script('check', wait_s=wait_s)} >/dev/null 2>&1"
     configure = (
         f"dpkg {' '.join(apt.KEEP)} --configure -a; status=$?; {_HALF}; "
-        f'[ "$status$half" = 0 ] || {{ {fetch} && {{ [ -z "$half" ] || {again} $half; }}; }}'
+        # Where nothing is missing, its own scripts have failed: apt would only run them, and a build of minutes, once more.
+        f'[ "$status$half" = 0 ] || {{ [ -n "$half" ] || ! {missing} || exit $status; '
+        f'{fetch} && {{ [ -z "$half" ] || {again} $half; }}; }}'
     )
     return keep + _told(*([apt.script("purge", *step.purge, wait_s=wait_s)] if step.purge else []), configure)
 
