@@ -25,7 +25,8 @@ for address in os.listdir(BUS) if os.path.isdir(BUS) else []:
         driver = os.path.join(device, "driver")
         cards[address] = os.path.basename(os.readlink(driver)) if os.path.islink(driver) else ""
 # A container sees its host's whole /sys; cards that it was not given are not its own.
-if os.path.exists("/run/systemd/container") and not os.path.exists("/dev/nvidiactl"):
+inside = any(map(os.path.exists, ("/run/systemd/container", "/.dockerenv", "/run/.containerenv")))
+if inside and not os.path.exists("/dev/nvidiactl"):
     cards = {}
 problem = ""
 query = "pci.bus_id,uuid,driver_version,memory.total"
