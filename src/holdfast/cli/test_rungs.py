@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 # The rungs that build a machine, which needs root: the lab that each calls its own.
 LABS = {"down": "cut", "lab": "test", "driver": "driver", "vm": "vm"}
-# The lane of its own: a whole workstation, which waits most. All others together take about as long.
-LONG = ("lab",)
+# Lanes of their own, all others share one. A whole workstation waits most of its time, and has the right of way; a virtual machine in
+# software is one processor's work.
+FIRST = "lab"
+ALONE = (FIRST, "vm")
 
 
 @dataclass(frozen=True)
