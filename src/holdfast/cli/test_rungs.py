@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 # The rungs that build a machine, which needs root: the lab that each calls its own.
 LABS = {"down": "cut", "lab": "test", "driver": "driver", "vm": "vm"}
-# Lanes of their own, all others share one. A whole workstation waits most of its time, and has the right of way; a virtual machine in
-# software is one processor's work.
+# Lanes of their own; all others share one. A whole workstation waits most of its time, and has the right of way; a virtual
+# machine in software is one processor's work.
 FIRST = "lab"
 ALONE = (FIRST, "vm")
 
