@@ -165,7 +165,7 @@ def _to_use(machine: Machine, want: Want, taken: Taken, busy: str) -> Step | Non
     if found.state == "needs_reload":
         return _reload(machine, want, taken, found, busy)
     if found.state == "needs_reboot":
-        return _reboot(machine, want, taken, found.reason, busy)
+        return _reboot(machine, want, found.reason, busy)
     return stop(found, want)
 
 
@@ -176,9 +176,9 @@ def _reload(machine: Machine, want: Want, taken: Taken, found: Finding, busy: st
         if not took(taken, Reload):
             fix = "on the machine: sudo modprobe nvidia-uvm; sudo dmesg | grep -iE 'nvidia|NVRM' | tail"
             return Stop("needs_reload", "the module is there and the kernel does not load it", f"{fix}; {SAME}")
-        return _reboot(machine, want, taken, "the modules could not be exchanged while the machine runs", busy)
+        return _reboot(machine, want, "the modules could not be exchanged while the machine runs", busy)
     if took(taken, Reload):
-        return _reboot(machine, want, taken, f"{found.reason}, and could not be exchanged while the machine runs", busy)
+        return _reboot(machine, want, f"{found.reason}, and could not be exchanged while the machine runs", busy)
     if busy:
         return _busy("needs_reload", found.reason, busy)
     return Reload(found.reason, tuple(sorted({holder.unit for holder in machine.holders if holder.unit})))
@@ -188,18 +188,10 @@ def _busy(state: State, why: str, busy: str) -> Stop:
     return Stop(state, f"{why}; not now: {busy}", f"wait until it has ended, {SAME}; or {INSIST}")
 
 
-def _reboot(machine: Machine, want: Want, taken: Taken, why: str, busy: str) -> Step:
-    if took(taken, Reboot):
-        return in_vain(why)
+def _reboot(machine: Machine, want: Want, why: str, busy: str) -> Step:
     if kept := hindrance(machine, want, why):
         return kept.stop
     return _busy("needs_reboot", why, busy) if busy else Reboot(why)
-
-
-def in_vain(why: str) -> Stop:
-    """The end where a reboot has not helped: another one would not."""
-    fix = "on the machine: sudo dmesg | grep -iE 'nvidia|nouveau|NVRM' | tail says what the kernel thinks"
-    return Stop("needs_reboot", f"the machine was rebooted, and still: {why}", fix)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from holdfast.components.nvidia.classify import Finding, addressed
 from holdfast.components.nvidia.facts import LATER, NvidiaState
 from holdfast.components.nvidia.installing import by_hand
 from holdfast.components.nvidia.packages import Want
-from holdfast.components.nvidia.steps import in_vain, look
+from holdfast.components.nvidia.steps import Stop, look
 from holdfast.errors import HoldfastError
 from holdfast.operations import reboot
 from holdfast.operations.events import emit
@@ -40,9 +40,15 @@ def usable(want: Want) -> Iterator[FunctionCommand]:
     # In a plan the operations before this one have told it.
     if want.required and not finding.usable and host.state.is_executing:
         vain = finding.state == "needs_reboot" and reboot.done(host)
-        yield from stop(in_vain(finding.reason).error(host.name) if vain else refusal(finding, host.name))
+        yield from stop(_in_vain(finding.reason).error(host.name) if vain else refusal(finding, host.name))
         return
     host.noop("; ".join([finding.words, *(finding.problems if finding.state != "no_gpu" else ())]))
+
+
+def _in_vain(why: str) -> Stop:
+    """The end where a reboot has not helped: another one would not."""
+    fix = "on the machine: sudo dmesg | grep -iE 'nvidia|nouveau|NVRM' | tail says what the kernel thinks"
+    return Stop("needs_reboot", f"the machine was rebooted, and still: {why}", fix)
 
 
 def _worth_saying(finding: Finding, alone: str, name: str) -> list[str]:
