@@ -15,6 +15,11 @@ SIGNER = "DKMS module signing key"
 SET = ("linux-headers-amd64", "nvidia-kernel-dkms", "nvidia-smi", "libcuda1", "libnvidia-cfg1", "nvidia-persistenced")
 
 
+def kernel_packages(*releases: str) -> tuple[str, ...]:
+    """What apt has of these kernels, as every Debian has it: the metapackages too."""
+    return ("linux-image-amd64", *(f"linux-{what}-{name}" for name in releases for what in ("image", "headers")))
+
+
 def right(*releases: str) -> Machine:
     """Debian 13 with two 3090s, its own driver in use, and these kernels (`OLD` runs), all with module and initrd."""
     releases = releases or (OLD,)
@@ -24,7 +29,8 @@ def right(*releases: str) -> Machine:
     return Machine(
         gpus=tuple(Gpu(f"0000:0{n}:00.0", "0x2204", "nvidia", bound=True) for n in (1, 2)),
         distribution="debian", codename="trixie", module=V, uvm=True, libraries=(V,), kernel=releases[0],
-        next_kernel=releases[-1], kernels=whole, packages={name: Package(name, V) for name in SET},
+        next_kernel=releases[-1], kernels=whole,
+        packages={name: Package(name, V) for name in (*SET, *kernel_packages(*releases))},
     )  # fmt: skip
 
 

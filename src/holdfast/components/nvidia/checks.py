@@ -128,6 +128,16 @@ def lacking(machine: Machine) -> str:
     return joined(f"kernel {following.release}, which boots next, has no initrd", cramped(machine))
 
 
+def kernels_listed(machine: Machine) -> list[str]:
+    """Packages of kernels, each of one release; none where the package list was not read, or no kernel is a package's."""
+    return [name for name in machine.packages if re.match(r"linux-image-(unsigned-)?\d", name)]
+
+
+def brings_kernels(machine: Machine) -> list[str]:
+    """Installed metapackages that bring the next kernel: linux-image-amd64, linux-image-generic-hwe-24.04."""
+    return [n for n, p in machine.packages.items() if p.installed and re.match(r"linux-image-(?!unsigned-)[a-z]", n)]
+
+
 def refused(machine: Machine) -> str:
     """That the kernel that boots next has a module and will not take it; "" when it will, or has none."""
     following = machine.following

@@ -17,12 +17,14 @@ from holdfast.components.nvidia.absence import (
     none_usable,
 )
 from holdfast.components.nvidia.checks import (
+    brings_kernels,
     broken_build,
     cramped,
     driven,
     fallen,
     finish,
     joined,
+    kernels_listed,
     lacking,
     misfit,
     mixed,
@@ -142,6 +144,8 @@ def _notes(machine: Machine, state: State) -> tuple[str, ...]:
         out.append("a reboot is asked for" + ("" if what == "?" else f" by {what}"))
     if state == "ready" and cramped(machine):
         out.append(f"{cramped(machine)}: the next kernel may not fit. {room(machine)}")
+    if kernels_listed(machine) and not brings_kernels(machine) and not machine.container:
+        out.append("no metapackage of a kernel is installed (linux-image-…): kernel updates do not come by themselves")
     if machine.held:
         out.append(f"on hold: {', '.join(machine.held)}")
     return tuple(out)

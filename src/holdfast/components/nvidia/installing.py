@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from holdfast.components.nvidia.checks import cramped, joined, lacking, room, unhide
+from holdfast.components.nvidia.checks import brings_kernels, cramped, joined, kernels_listed, lacking, room, unhide
 from holdfast.components.nvidia.classify import Finding
 from holdfast.components.nvidia.machine import Machine, branch
-from holdfast.components.nvidia.names import DKMS, PREBUILT
+from holdfast.components.nvidia.names import DKMS, DRIVER, PREBUILT
 from holdfast.components.nvidia.packages import Choice, Want, choose, flavour, foreign, missing, superseded
 from holdfast.components.nvidia.repairing import advice, builders, given_up, on_hold, removed, repair, without_module
 from holdfast.components.nvidia.steps import (
@@ -50,8 +50,8 @@ def to_install(machine: Machine, want: Want, taken: Taken) -> Step | None:
             return given_up(machine, failed, want)
         return None if found.works else Stop("absent", error.message, error.fix, error.where, error.allowed)
     # What was taken out is not put in again. Was it none of the driver's own (a second kind of module, tried by hand; a
-    # kernel that it does not build for), then the driver is whole.
-    if failed and not set(failed.purge).isdisjoint(choice.packages):
+    # kernel that it does not build for, with its metapackages), then the driver is whole.
+    if failed and any(DRIVER.match(name) for name in {*failed.purge} & {*choice.packages}):
         return given_up(machine, failed, want) if lost else None
     return (
         _packages(machine, want, choice, found, taken)
@@ -67,7 +67,7 @@ def _as_the_host(machine: Machine, found: Finding) -> Stop:
 
 
 def _packages(machine: Machine, want: Want, choice: Choice, found: Finding, taken: Taken) -> Step | None:
-    other, lack = foreign(machine, choice), missing(machine, choice)
+    other, lack = foreign(machine, choice), [name for name in missing(machine, choice) if not _for_no_kernel(machine, name)]
     moved = want.branch is not None and branch(machine.library) != choice.branch
     if found.works and not moved:
         another_kind = want.modules == "auto" and machine.kind != ("open" if choice.open else "proprietary")
@@ -96,6 +96,15 @@ def _packages(machine: Machine, want: Want, choice: Choice, found: Finding, take
             f"on the machine: apt-cache policy {lack[0]}; {SAME}",
         )
     return Install(found.reason if found.state == "absent" else f"{choice}", choice, todo, tuple(gone))
+
+
+def _for_no_kernel(machine: Machine, name: str) -> bool:
+    """Whether ``name`` is the headers' metapackage where no new kernel comes by itself, and the one there is has all it needs:
+    it would bring the newest kernel's headers, for DKMS to build, and perhaps to fail, for a kernel that is not there."""
+    target = machine.target
+    if not name.startswith("linux-headers-") or not (target.headers and target.module == machine.library != ""):
+        return False
+    return bool(kernels_listed(machine)) and not brings_kernels(machine)
 
 
 def _unmix(machine: Machine, choice: Choice) -> str:
