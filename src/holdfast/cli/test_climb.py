@@ -1,4 +1,4 @@
-"""Running rungs of `./holdfast test`, one after the other or in lanes side by side."""
+"""Running rungs of `./holdfast test`, one after the other or in two lanes side by side."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, TextIO
 
-from holdfast.cli.test_rungs import ALONE, FIRST, Rung
+from holdfast.cli.test_rungs import LONG, Rung
 from holdfast.paths import ROOT, state_dir
 
 
@@ -25,15 +25,15 @@ def environment(soak: int) -> dict[str, str]:
 
 
 def lanes(rungs: Sequence[Rung], soak: int = 0) -> list[list[Rung]]:
-    """What runs side by side: each of the long ones, and the others, which need none of their machines.
+    """What runs side by side: the long ones wait for their machines half of their time, and the others need none of these.
 
     Within a lane one after the other. All in one where there is one processor, and for a soak: what is repeated that often is
     measured, too.
     """
     if soak or os.cpu_count() == 1:
         return [list(rungs)]
-    shared = [rung for rung in rungs if rung.name not in ALONE]
-    return [lane for lane in (shared, *([rung] for rung in rungs if rung.name in ALONE)) if lane]
+    two = [[rung for rung in rungs if (rung.name in LONG) == long] for long in (False, True)]
+    return [lane for lane in two if lane]
 
 
 class Climb:
@@ -85,7 +85,7 @@ class Climb:
         skipped: list[str] = []
         with log.open("w") as out:
             for command in rung.commands:
-                status, text = self._shown(command, out, f"{rung.name:6} | " if beside else "", beside and rung.name != FIRST)
+                status, text = self._shown(command, out, f"{rung.name:6} | " if beside else "", beside and rung.name not in LONG)
                 found = counts(text, status, is_pytest="pytest" in command, words=bool(self.words))
                 totals = {key: totals[key] + found[key] for key in totals}
                 skipped += re.findall(r"^SKIPPED (.*)$", text, re.M)
@@ -96,7 +96,7 @@ class Climb:
     def _shown(self, command: list[str], log: TextIO, prefix: str, gives_way: bool) -> tuple[int, str]:
         """Run with output to the log and, as it comes, to the person. Status and text.
 
-        ``gives_way``: it has time, and takes of the processors what `FIRST` leaves.
+        ``gives_way``: it has time, and takes of the processors what the long lane leaves.
         """
         with self._starting:
             if self._over:
