@@ -96,8 +96,7 @@ class NvidiaState(PythonFact):
 def from_json(recorded: str | Mapping[str, Any]) -> Machine:
     """The machine of which ``recorded`` was read: what read_machine returned, or its JSON text. Raises ValueError."""
     found = json.loads(recorded) if isinstance(recorded, str) else recorded
-    checked(found)
-    return parse(found)
+    return parse(checked(found))
 
 
 __all__ = ["Cards", "NvidiaCards", "NvidiaState", "from_json", "read_machine"]

@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from holdfast.components.nvidia.packages import Want
 
 Version = Annotated[str, Field(pattern=r"^\d+(\.\d+)*$")]
 
 
-class _Closed(BaseModel):
-    # strict: "no" is no false, and "580.1" no list of characters.
-    model_config = ConfigDict(strict=True, extra="forbid")
+class _Part(BaseModel):
+    # strict: "no" is no false, and "580.1" no list of characters. ignore: a newer release may have recorded more.
+    model_config = ConfigDict(strict=True, extra="ignore")
 
 
-class _Gpu(_Closed):
+class _Gpu(_Part):
     address: str
     device: str
     driver: str = ""
@@ -26,7 +26,7 @@ class _Gpu(_Closed):
     bound: bool | None = None
 
 
-class _Kernel(_Closed):
+class _Kernel(_Part):
     bootable: bool = True
     initrd: bool = False
     current: bool = True
@@ -38,13 +38,13 @@ class _Kernel(_Closed):
     hidden: str = ""
 
 
-class _Package(_Closed):
+class _Package(_Part):
     version: str
     state: Annotated[str, Field(pattern=r"^[a-z][A-Za-z]$")] = "ii"
     vendor: bool = False
 
 
-class _Failure(_Closed):
+class _Failure(_Part):
     module: str
     version: str
     kernel: str
@@ -52,19 +52,19 @@ class _Failure(_Closed):
     log: str = ""
 
 
-class _Holder(_Closed):
+class _Holder(_Part):
     pid: Annotated[int, Field(ge=0)]
     name: str
     unit: str
 
 
-class _Key(_Closed):
+class _Key(_Part):
     file: str = ""
     enrolled: bool = False
     pending: bool = False
 
 
-class _Entry(_Closed):
+class _Entry(_Part):
     at: str
     id: str
     title: str
@@ -73,17 +73,15 @@ class _Entry(_Closed):
     rescue: bool = False
 
 
-class _Boot(_Closed):
+class _Boot(_Part):
     loader: str = ""
     chosen: str = ""
     firmware: str = ""
     entries: list[_Entry] = []
 
 
-class _Recording(BaseModel):
+class _Recording(_Part):
     """What parse() takes; a newer release may have recorded more, and an older one has recorded less."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
 
     gpus: list[_Gpu]
     nouveau: bool
@@ -96,7 +94,8 @@ class _Recording(BaseModel):
     module: str
     open_module: bool
     uvm: bool = True
-    drm_users: Annotated[int, Field(ge=0)] = 0
+    # An older release recorded the -1 that the kernel tells of a module it is unloading.
+    drm_users: Annotated[int, AfterValidator(lambda users: max(users, 0))] = 0
     libraries: list[Version]
     kernel: str
     kernels: dict[str, _Kernel]
@@ -125,14 +124,16 @@ _BELONGS = {
 }  # fmt: skip
 
 
-def checked(found: Any, model: type[BaseModel] = _Recording) -> None:
-    """Raises ValueError, naming field, value and what belongs there, where ``found`` is no recording."""
+def checked(found: Any) -> dict[str, Any]:
+    """The fields of ``found`` that this release knows, at every depth. Raises ValueError, naming field, value and what belongs
+    there, where it is no recording."""
     try:
-        model.model_validate(found)
+        known = _Recording.model_validate(found).model_dump(exclude_unset=True)
     except ValidationError as error:
         raise ValueError(_told(error)) from None
-    if model is _Recording and found["kernel"] not in found["kernels"]:
-        raise ValueError(f"kernels says nothing of {_shown(found['kernel'])}, the kernel that runs")
+    if known["kernel"] not in known["kernels"]:
+        raise ValueError(f"kernels says nothing of {_shown(known['kernel'])}, the kernel that runs")
+    return known
 
 
 def wanted(asked: Any) -> Want:
@@ -149,8 +150,6 @@ def _told(error: ValidationError) -> str:
     rest = f" (and {len(more)} more such)" if more else ""
     if first["type"] == "missing":
         return f"{field} is missing{rest}"
-    if first["type"] == "extra_forbidden":
-        return f"{field} is no field of such a recording{rest}"
     belongs = _BELONGS.get(first["type"], first["msg"]).format(**first.get("ctx", {}))
     return f"{field} is {_shown(first['input'])}, where {belongs} belongs{rest}"
 
