@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import struct
 from pathlib import Path
 
 import pytest
@@ -201,19 +200,6 @@ def test_systemd_boot_and_another_system(tmp_path: Path, files: Files, words: st
 def test_grub_with_its_own_variables_is_no_systemd_boot(tmp_path: Path) -> None:
     files = {**systemd_boot("auto-windows"), **grub("1>2"), **variable("LoaderInfo", "GRUB 2.12")}
     assert read(tmp_path, {**DUE, **files}).boot == Boot(OLD)
-
-
-def test_what_the_firmware_was_told_to_boot_once(tmp_path: Path) -> None:
-    end = "8be4df61-93ca-11d2-aa0d-00e098032b8c"
-    name = "Windows Boot Manager\0".encode("utf-16-le")
-    files: Files = {
-        f"{EFI}/BootCurrent-{end}": b"\6\0\0\0\x01\0", f"{EFI}/BootNext-{end}": b"\7\0\0\0\x1a\0",
-        f"{EFI}/Boot001A-{end}": b"\7\0\0\0" + struct.pack("<IH", 1, 4) + name + b"\x7f\xff\4\0",
-    }  # fmt: skip
-    step = to_use(read(tmp_path, {**DUE, **grub("0"), **files}), Want(), ())
-    assert isinstance(step, Stop) and "Windows Boot Manager" in step.why and "efibootmgr -N" in step.fix
-    again: Files = {**files, f"{EFI}/BootNext-{end}": b"\7\0\0\0\x01\0"}
-    assert isinstance(to_use(read(tmp_path / "same", {**DUE, **grub("0"), **again}), Want(), ()), Reboot)
 
 
 def test_an_older_recording_has_the_entry_alone() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.unit.nvidia.test_boot import BOTH, DUE, grub, systemd_boot
-from tests.unit.nvidia.trees import NEW, OLD, read, tree
+from tests.unit.nvidia.test_boot import BOTH, DUE, OTHER, THIRD, grub, systemd_boot, variable
+from tests.unit.nvidia.trees import NEW, OLD, Files, read, tree
 
 from holdfast.components.nvidia.boot import Boot
 from holdfast.components.nvidia.facts import read_machine
@@ -77,3 +77,56 @@ def test_entries_that_are_written_in_one_line(tmp_path: Path) -> None:
     first = read(tmp_path / "first", {**DUE, **grub("0", ONE_LINE)})
     assert "'FW'" in first.boot.other and "sudo grub-reboot 2 " in first.boot.fix
     assert read(tmp_path / "sub", {**DUE, **grub("4>2", ONE_LINE)}).next_kernel == OLD
+
+
+def on_zfs(kernel: str, options: str = "ro quiet") -> str:
+    """As Ubuntu's 10_linux_zfs writes it."""
+    return f"""
+  menuentry 'with Linux {kernel}' --class os ${{menuentry_id_option}} 'gnulinux-rpool/ROOT/ubuntu_ty4pf5-{kernel}' {{
+    linux	"/BOOT/ubuntu_ty4pf5@/vmlinuz-{kernel}" root=ZFS="rpool/ROOT/ubuntu_ty4pf5" {options} ${{vt_handoff}}
+    initrd	"/BOOT/ubuntu_ty4pf5@/initrd.img-{kernel}"
+  }}
+"""
+
+
+def test_a_path_in_quotes_and_an_id_in_braces(tmp_path: Path) -> None:
+    more = "submenu 'more' ${menuentry_id_option} 'gnulinux-advanced-rpool/ROOT/x' {"
+    menu = f"{on_zfs(NEW)}{more}{on_zfs(NEW)}{on_zfs(OLD)}{on_zfs(OLD, 'single')}}}\n"
+    assert read(tmp_path / "first", {**DUE, **grub("0", menu)}).boot == Boot(NEW)
+    by_id = f"gnulinux-advanced-rpool/ROOT/x>gnulinux-rpool/ROOT/ubuntu_ty4pf5-{OLD}"
+    assert read(tmp_path / "id", {**DUE, **grub(by_id, menu)}).boot == Boot(OLD)
+    assert "(to a rescue prompt)" in read(tmp_path / "prompt", {**DUE, **grub("1>2", menu)}).boot.other
+    for odd in (f"'/boot/vmlinuz-{OLD}'", f'"/boot"/vmlinuz-{OLD}', f'/boot/"vmlinuz-{OLD}"', f'"/my boot/vmlinuz-{OLD}"'):
+        one = f"menuentry 'x' {{\n linux {odd} root=a\n}}\n"
+        assert read(tmp_path / str(hash(odd)), {**DUE, **grub("0", one)}).boot == Boot(OLD), odd
+
+
+def by_hand(linux: str, more: str = "") -> Files:
+    return {**systemd_boot(""), "boot/efi/loader/entries/debian.conf": f"title Debian\n{linux}\noptions root=a ro {more}\n"}
+
+
+UNIFIED: Files = {**systemd_boot(""), "boot/efi/EFI/Linux/debian.efi": "x"}
+
+
+@pytest.mark.parametrize(
+    ("files", "assumed"),
+    [
+        (by_hand("linux /EFI/debian/vmlinuz"), True),
+        (by_hand("linux /EFI/debian/vmlinuz\nversion 13"), True),
+        (by_hand("uki /EFI/Linux/debian.efi"), True),
+        (UNIFIED, True),
+        ({**UNIFIED, **OTHER, **systemd_boot("debian.efi")}, True),
+        # Of a prompt, of another system's kernel, of an image among others, and of what the boot loader finds by itself.
+        (by_hand("linux /EFI/debian/vmlinuz", "single"), False),
+        (by_hand(f"linux /EFI/{THIRD}/vmlinuz"), False),
+        (by_hand(f"linux /EFI/debian/vmlinuz\nversion {THIRD}"), False),
+        (by_hand("linux /EFI/arch/vmlinuz-linux"), False),
+        ({**UNIFIED, **systemd_boot("debian.efi", *BOTH)}, False),
+        ({**UNIFIED, **systemd_boot("auto-windows")}, False),
+    ],
+)
+def test_systemd_boots_kernel_without_a_version_in_its_name(files: Files, assumed: bool, tmp_path: Path) -> None:
+    found = read(tmp_path, {**DUE, **variable("LoaderInfo", "systemd-boot 257.7"), **files})
+    assert found.next_kernel == NEW and bool(found.boot.other) != assumed
+    assert ("has no version in its name" in found.boot.assumed) == assumed
+    assert isinstance(to_use(found, Want(), ()), Reboot if assumed else Stop)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -38,7 +38,12 @@ def boots(bootable: Sequence[str], found: Mapping[str, Any]) -> Boot:
     entries: Sequence[Entry] = found.get("entries", ())
     loader, chosen = found.get("loader", ""), found.get("chosen", "")
     boot = _systemd_boot(ordered, chosen, entries) if loader == "systemd-boot" else _grub(ordered, chosen, entries)
-    if firmware := found.get("firmware", ""):
+    firmware = found.get("firmware", "")
+    if re.fullmatch(r"Linux[ -]Firmware[ -]Updater", firmware):
+        # fwupd asks for this one boot, installs its update there and restarts: in the order that there was before.
+        update = "the firmware installs an update of fwupd's first, and restarts by itself"
+        return replace(boot, assumed="; ".join(filter(None, (update, boot.assumed))))
+    if firmware:
         words, fix = f"the firmware was told to boot {firmware!r} next", "sudo efibootmgr -N takes that back"
         return Boot(boot.kernel, words, fix, boot.assumed)
     return boot
@@ -132,10 +137,23 @@ def _systemd_boot(ordered: Sequence[str], chosen: str, entries: Sequence[Entry])
     else:
         entry = max(fits or entries, key=order)
         what, kernel = _called(entry), _loads(ordered, entry)
+        if not kernel and _unnamed(entry, entries):
+            kernel, nameless = newest, f"systemd-boot boots {what}, whose kernel has no version in its name"
+            assumed = "; ".join(filter(None, (assumed, nameless)))
     if kernel:
         return Boot(kernel, assumed=assumed)
     mine = max((e for e in entries if _loads(ordered, e)), key=order, default=None)
     return Boot(newest, f"systemd-boot boots {what} next", _bootctl(mine["id"] if mine else ""))
+
+
+def _unnamed(entry: Entry, entries: Sequence[Entry]) -> bool:
+    """Whether it boots a kernel that is copied under one name each time (/EFI/debian/vmlinuz); a unified image has whatever
+    name it was given, and counts where no other entry boots a Linux."""
+    if entry.get("rescue") or re.search(r"\d+\.\d+", entry["linux"]):
+        return False
+    path = entry["linux"].partition(" ")[0]
+    alone = sum(bool(e["linux"]) for e in entries) == 1
+    return bool(re.search(r"/(vmlinuz|linux)(\.old)?$", path)) or (path.lower().endswith(".efi") and alone)
 
 
 def _fits(name: str, pattern: str) -> bool:

@@ -49,7 +49,7 @@ def read_boot(text: Callable[..., str], names: Callable[..., list[str]], efi: Ca
                 place.append(counts[-1])
                 counts[-1] += 1
                 counts.append(0)
-                named = re.search(r"(?:\$menuentry_id_option|--id)[\s=]+[\"']?([^\"'\s{]+)", found[5])
+                named = re.search(r"(?:\$\{?menuentry_id_option\}?|--id)[\s=]+[\"']?([^\"'\s{]+)", found[5])
                 inside = {
                     "at": ">".join(map(str, place)), "id": named[1] if named else "",
                     "title": found[2] or found[3] or found[4] or "", "linux": "", "menu": found[1] == "submenu",
@@ -60,10 +60,11 @@ def read_boot(text: Callable[..., str], names: Callable[..., list[str]], efi: Ca
                 place.pop()
                 counts.pop()
                 inside = None
-            elif inside and not inside["linux"] and re.match(r"(linux(16|efi)?|module2?)\s", line):
-                # Xen's kernel comes as a module.
-                inside["linux"] = line.split()[1]
-                inside["rescue"] = to_prompt(line.partition(inside["linux"])[2])
+            elif inside and not inside["linux"]:
+                # Xen's kernel comes as a module; Ubuntu on ZFS has its path in quotes.
+                loads = re.match(r"(?:linux(?:16|efi)?|module2?)\s+((?:\"[^\"]*\"|'[^']*'|\S)+)(.*)", line)
+                if loads:
+                    inside["linux"], inside["rescue"] = re.sub("[\"']", "", loads[1]), to_prompt(loads[2])
         return out
 
     def grub() -> tuple[str, list[dict[str, Any]]]:
@@ -104,13 +105,44 @@ def read_boot(text: Callable[..., str], names: Callable[..., list[str]], efi: Ca
         chosen = variable("LoaderEntryOneShot") or variable("LoaderEntryDefault") or chosen
         return (variable("LoaderEntryLastBooted") if chosen == "@saved" else chosen), entries
 
+    def starts(option: bytes) -> tuple[bytes, str]:
+        """The partition and the path ("/efi/debian/shimx64.efi") of an EFI_LOAD_OPTION, b"" and "" where it has none.
+        https://uefi.org/specs/UEFI/2.10/03_Boot_Manager.html#load-options (attributes, length of the device path, words)"""
+        at = next((i + 2 for i in range(6, len(option) - 1, 2) if option[i : i + 2] == b"\0\0"), len(option))
+        end = min(at + int.from_bytes(option[4:6], "little"), len(option))
+        partition, path = b"", ""
+        while at + 4 <= end:
+            size = max(int.from_bytes(option[at + 2 : at + 4], "little"), 4)
+            kind, value = option[at : at + 2], option[at + 4 : min(at + size, end)]
+            if kind == b"\4\1":
+                partition = value
+            elif kind == b"\4\4":
+                path += "/" + value.decode("utf-16-le", "replace").partition("\0")[0].replace("\\", "/")
+            at += size
+        return partition, re.sub("/+", "/", path.lower())
+
+    def same(following: bytes, now: bytes) -> bool:
+        """Whether an entry of the firmware's starts this system's own boot loader, by another name."""
+        said = re.search(r"^ID=[\"']?([\w.-]+)", text("etc/os-release"), re.M)
+        folder = re.escape(said[1].lower()) if said else "(?!)"
+        own = rf"/efi/{folder}/" + (r"(shim|systemd-boot)" if loader == "systemd-boot" else r"(shim|grub)") + r"\w*\.efi"
+        if loader == "systemd-boot":
+            own += r"|/efi/systemd/systemd-boot\w*\.efi"
+        (there, path), (here, _) = starts(following), starts(now)
+        # Another disk's system of the same distribution has a folder of the same name.
+        return bool(re.fullmatch(own, path)) and (there == here or not there or not here)
+
     def firmware() -> str:
         # BootNext is gone with the boot that it was for.
         now, following = efi("BootCurrent-8be4df61-*"), efi("BootNext-8be4df61-*")
         if len(following) != 2 or following == now:
             return ""
         number = f"Boot{int.from_bytes(following, 'little'):04X}"
-        words = efi(f"{number}-8be4df61-*")[6:].decode("utf-16-le", "replace").partition("\0")[0]
+        option = efi(f"{number}-8be4df61-*")
+        words = option[6:].decode("utf-16-le", "replace").partition("\0")[0]
+        # fwupd's updater may be started by this system's own shim, and is named all the same.
+        if "firmware" not in words.lower() and same(option, efi(f"Boot{int.from_bytes(now, 'little'):04X}-8be4df61-*")):
+            return ""
         return words or number
 
     said = variable("LoaderInfo")
