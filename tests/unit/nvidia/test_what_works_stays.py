@@ -37,6 +37,7 @@ from holdfast.components.nvidia.installing import by_hand, to_install
 from holdfast.components.nvidia.machine import Failure, Kernel, Machine, Package
 from holdfast.components.nvidia.outlook import _repaired, foreseen, outlook
 from holdfast.components.nvidia.packages import Want
+from holdfast.components.nvidia.repairing import given_up
 from holdfast.components.nvidia.steps import Build, Install, Reboot, Repair, Stop, look, to_use
 
 HALF = "nvidia-kernel-dkms"
@@ -118,6 +119,14 @@ def test_the_running_kernels_packages_are_never_taken_out() -> None:
     packages = {**right(OLD).packages, other: Package(other, "6.12", "iF")}
     step = to_install(replace(machine, packages=packages, broken_packages=(other,)), Want(), (Repair("first"),))
     assert isinstance(step, Repair) and step.purge == (other,)
+
+
+@pytest.mark.parametrize("log", [True, False])
+def test_what_was_taken_out_is_said_once(log: bool) -> None:
+    step = Repair(f"{HALF} cannot be set up: taken out again", (HALF,), failed(OLD) if log else None)
+    told = given_up(right(OLD), step, Want()).why
+    assert told.lower().count("taken out again") == told.count(HALF) == 1 and "apt works" in told, told
+    assert ("does not build" in told) == log
 
 
 def test_modules_that_had_to_go_are_an_error_however_well_the_old_one_still_runs() -> None:

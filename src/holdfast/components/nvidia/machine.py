@@ -142,6 +142,8 @@ class Machine:
     secure_boot: bool = False
     signatures_enforced: bool = False
     key: Key = Key()
+    known_signers: tuple[str, ...] = ()
+    """Those of this machine's modules whose key the firmware's lists have, wherever its file lies."""
     packages: Mapping[str, Package] = field(default_factory=dict)
     """Those of the driver and of kernels, half-installed ones included."""
     broken_packages: tuple[str, ...] = ()
@@ -258,6 +260,7 @@ def parse(found: Mapping[str, Any]) -> Machine:
         secure_boot=found["secure_boot"],
         signatures_enforced=found["signatures_enforced"],
         key=Key(**found.get("key", {})),
+        known_signers=tuple(found.get("known_signers", ())),
         packages=packages,
         broken_packages=tuple(found["broken_packages"]),
         failures=tuple(Failure(**failure) for failure in found.get("failures", ())),

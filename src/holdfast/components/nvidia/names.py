@@ -24,10 +24,11 @@ PINNED = (
 )
 """The driver's own packages of NVIDIA's repository, as apt's preferences take them; it has much else, CUDA among it."""
 
-# Beside the driver, and no part of it, whoever built it: containers, the CUDA toolkit, storage, what looks for a card.
+# Beside the driver, and no part of it, whoever built it: containers, the CUDA toolkit, storage, what looks for a card, a
+# desktop's settings, video in a browser.
 _BESIDE = (
-    "container|docker|cuda-(?!mps)|cudnn|cg-|detect|egl-|fs|gds|gdrcopy|htop|installer-cleanup|nsight|opencl-dev|prime|"
-    "profiler|support|texture|visual-profiler|xconfig"
+    "container|docker|cuda-(?!mps)|cudnn|cg-|detect|driver-assistant|egl-|fs|gds|gdrcopy|htop|installer-cleanup|nsight|"
+    "opencl-dev|prime|profiler|settings|support|texture|vaapi-driver|visual-profiler|xconfig"
 )
 DRIVER = re.compile(rf"^(lib)?nvidia-(?!{_BESIDE})|^libcuda1$|^cuda-drivers|^linux-modules-nvidia-")
 

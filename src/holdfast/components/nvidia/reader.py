@@ -7,6 +7,7 @@ from typing import Any
 from holdfast.components.nvidia.boot_reader import read_boot
 from holdfast.components.nvidia.card_reader import read_cards
 from holdfast.components.nvidia.disk_reader import read_passphrases
+from holdfast.components.nvidia.key_reader import read_key
 from holdfast.components.nvidia.module_reader import read_module, told_by_modinfo
 from holdfast.components.nvidia.names import beginnings, kinds
 from holdfast.components.nvidia.package_reader import read_packages
@@ -141,14 +142,6 @@ def read_machine(root: str) -> Any:
                 "pid": int(pid), "name": text("proc", pid, "comm"), "unit": last if last.endswith(".service") else "",
             })  # fmt: skip
 
-    # -- the key that DKMS signs with ------------------------------------------------------------------------------
-    key: dict[str, Any] = {}
-    for file in ("/var/lib/shim-signed/mok/MOK.der", "/var/lib/dkms/mok.pub"):
-        certificate = read(file)
-        if certificate and not key:
-            key = {"file": file, "enrolled": certificate in efi("MokListRT*-605dab50-*") + efi("db-d719b2cb-*"),
-                   "pending": certificate in efi("MokNew-605dab50-*")}  # fmt: skip
-
     packages = read_packages(text, names)
     release = dict(line.split("=", 1) for line in text("etc/os-release").splitlines() if "=" in line)
     return {
@@ -171,7 +164,7 @@ def read_machine(root: str) -> Any:
         or (["?"] if os.path.exists(path("run/reboot-required")) else []),
         "secure_boot": secure,
         "signatures_enforced": enforced,
-        "key": key,
+        **read_key(read, efi, [of["signer"] for of in kernels.values()]),
         "packages": packages["packages"],
         "broken_packages": packages["broken"],
         "failures": failures,
@@ -181,4 +174,7 @@ def read_machine(root: str) -> Any:
     }
 
 
-taking(read_machine, read_cards, read_passphrases, read_boot, read_module, told_by_modinfo, read_packages, beginnings, kinds)
+taking(
+    read_machine, read_cards, read_passphrases, read_boot, read_key, read_module, told_by_modinfo, read_packages, beginnings,
+    kinds,
+)  # fmt: skip

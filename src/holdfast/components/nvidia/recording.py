@@ -106,6 +106,7 @@ class _Recording(_Part):
     secure_boot: bool
     signatures_enforced: bool
     key: _Key = _Key()
+    known_signers: list[str] = []
     packages: dict[str, _Package] = {}
     broken_packages: list[str]
     failures: list[_Failure] = []

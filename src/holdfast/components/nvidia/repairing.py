@@ -86,13 +86,13 @@ def removed(taken: Taken) -> Repair | None:
 
 def given_up(machine: Machine, step: Repair, want: Want) -> Stop:
     failed = step.failure
-    what = (
-        f"{failed.module} {failed.version} does not build for kernel {failed.kernel or machine.target.release}: {failed.line}"
-        if failed
-        else step.why
-    )
+    gone = ", ".join(step.purge)
+    what = f"{gone} could not be set up and had to be taken out again"
+    if failed:
+        build = f"{failed.module} {failed.version} does not build for kernel {failed.kernel or machine.target.release}"
+        what = f"{build}: {failed.line}. Taken out again: {gone}"
     until = ", without a driver" if look(machine, want).works else ""
-    why = f"{what}. Taken out again: {', '.join(step.purge)}; apt works, and the machine boots{until}"
+    why = f"{what}; apt works, and the machine boots{until}"
     try:
         return Stop("broken_packages", why, advice(machine, failed, choose(machine, want)))
     except HoldfastError as error:
