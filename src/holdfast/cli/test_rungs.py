@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 # The rungs that build a machine, which needs root: the lab that each calls its own.
 LABS = {"down": "cut", "lab": "test", "driver": "driver", "vm": "vm"}
-# The lane of its own: a whole workstation, whose tests wait most and mind the time most. With a third lane for the virtual machine
-# (one processor all the time, in software) two processors were no sooner done, and the workstation slower by a third.
+# The lane of its own: a whole workstation, whose tests wait most and mind the time most. With a third lane, for the virtual
+# machine (one processor all the time, in software), two processors were no sooner done, and the workstation slower by a third.
 LONG = ("lab",)
 
 
