@@ -106,7 +106,7 @@ def lab_up(args: argparse.Namespace, progress: Shown) -> Any:
     from holdfast.lab import Lab, state
 
     living = state.load(hosts.LAB)
-    release = args.release or (living.release if living else "bookworm")
+    release = args.release or (living.release if living else virtual.RELEASE)
     return Lab(hosts.LAB, release).up(progress, model_files(args.models))
 
 

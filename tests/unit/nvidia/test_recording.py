@@ -14,6 +14,7 @@ from tests.unit.nvidia.trees import NEW, OLD, OWN_KEY, dpkg, holder, make_log, p
 
 from holdfast.cli.main import run
 from holdfast.components.nvidia.facts import from_json, read_machine
+from holdfast.components.nvidia.recording import checked
 
 # What may be unknown.
 MAY_BE_NULL = {"bound", "signed", "nouveau_cards", "boot", "boot_free_mib"}
@@ -60,6 +61,11 @@ def test_what_was_recorded_is_taken_and_so_is_what_a_newer_release_adds(recorded
     assert {(), ("gpus", 0), ("kernels", OLD), ("boot", "entries", 0), ("holders", 0), ("key",), ("failures", 0)} <= {*objects}
     for at in objects:
         assert from_json(put(recorded, (*at, "fans"), [1])) == known, at
+
+
+def test_nothing_that_is_read_is_lost_on_the_way(recorded: dict[str, Any]) -> None:
+    """A field that the reader has and the check does not know would be passed over as a newer release's."""
+    assert checked(recorded) == recorded
 
 
 def test_what_an_older_release_recorded_of_a_module_that_was_being_unloaded(recorded: dict[str, Any]) -> None:
